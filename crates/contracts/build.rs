@@ -44,6 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     fs::write(out.join("redacted.rs"), redacted_debug(&personal))?;
     fs::write(out.join("facts.rs"), facts_table(&descriptors))?;
+    fs::write(out.join("conversions.rs"), conversions(&descriptors))?;
     fs::write(out.join("corpus.rs"), corpus_decoders(&descriptors))?;
     Ok(())
 }
@@ -144,6 +145,21 @@ fn facts_table(set: &FileDescriptorSet) -> String {
         );
     }
     code.push_str("];\n");
+    code
+}
+
+/// Each fact's message becomes its context's `Fact` with `into()`.
+fn conversions(set: &FileDescriptorSet) -> String {
+    let mut code = String::new();
+    for row in facts(set) {
+        let module = format!("crate::{0}::{0}_event", row.folder);
+        let path = rust_path(&row.type_name, "crate");
+        let variant = row.type_name.rsplit('.').next().unwrap_or_default();
+        let _ = writeln!(
+            code,
+            "impl From<{path}> for {module}::Fact {{ fn from(fact: {path}) -> Self {{ Self::{variant}(fact) }} }}"
+        );
+    }
     code
 }
 

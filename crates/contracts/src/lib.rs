@@ -11,6 +11,25 @@
 //! - [`topics`], [`partition`]: where an event goes;
 //! - [`cloudevents`]: the headers that go with it.
 //!
+//! ```
+//! use hearthline_contracts::call::{CallEvent, CallOpened, Channel};
+//! use hearthline_contracts::envelope::Envelope;
+//! use hearthline_contracts::{Context, facts, wire};
+//!
+//! let opened = CallOpened { channel: Channel::Video.into(), ..Default::default() };
+//! let envelope = Envelope {
+//!     event_id: vec![1; 16].into(),
+//!     stream_id: vec![2; 16].into(),
+//!     stream_version: 1,
+//!     ..Default::default()
+//! };
+//! let payload = wire::compose(&envelope, None, &wire::fact_bytes::<CallEvent>(opened));
+//!
+//! let parts = wire::split(&payload)?;
+//! assert_eq!(facts::fact_name(Context::Call, parts.fact_number), Some("CallOpened"));
+//! # Ok::<(), wire::Malformed>(())
+//! ```
+//!
 //! This crate must not know a service's rules, and must not encrypt: sealing is the kernel's.
 
 pub mod cloudevents;
@@ -26,6 +45,10 @@ mod generated {
 
 mod redacted {
     include!(concat!(env!("OUT_DIR"), "/redacted.rs"));
+}
+
+mod conversions {
+    include!(concat!(env!("OUT_DIR"), "/conversions.rs"));
 }
 
 pub use generated::hearthline::call::v1 as call;

@@ -53,4 +53,29 @@ mod tests {
             assert_eq!(murmur2(key), expected.cast_unsigned());
         }
     }
+    #[test]
+    fn the_partition_of_a_stream_never_changes() {
+        let ascending: [u8; 16] = std::array::from_fn(|position| position as u8);
+        let cases: [([u8; 16], u16); 6] = [
+            ([0; 16], 4),
+            (ascending, 9),
+            ([0xff; 16], 10),
+            (0x0190_f3c2_a7b4_7c1d_9e5f_0011_2233_4455_u128.to_be_bytes(), 5),
+            ([0x80; 16], 2),
+            (ascending.map(|byte| byte + 0xf0), 8),
+        ];
+        for (key, expected) in cases {
+            assert_eq!(partition_of(&key), expected);
+        }
+    }
+
+    #[test]
+    fn every_partition_gets_a_fair_share_of_random_keys() {
+        let mut counts = [0_u32; PARTITIONS as usize];
+        for number in 0..12_000_u128 {
+            let key = number.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c834).to_be_bytes();
+            counts[usize::from(partition_of(&key))] += 1;
+        }
+        assert!(counts.iter().all(|count| (800..1200).contains(count)), "{counts:?}");
+    }
 }
