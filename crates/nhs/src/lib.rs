@@ -50,8 +50,8 @@ pub use identifier::{
 };
 pub use london::{InstantOutOfRange, IsoWeek, london_date, london_instant, london_local};
 pub use news2::{
-    Consciousness, ImpossibleObservation, InspiredGas, News2, Observations, Parameter, Readings,
-    Risk, SpO2Scale, score,
+    Consciousness, ConsciousnessError, ImpossibleObservation, InspiredGas, News2, Observations,
+    Parameter, Parts, Readings, Risk, SpO2Scale, score,
 };
 pub use nhs_number::{NhsNumber, NhsNumberError, NhsNumberStatus, NhsNumberStatusError};
 pub use opening_hours::{Interval, OpeningHours, OpeningHoursError};
