@@ -1,1 +1,10 @@
-//! placeholder
+//! What every Hearthline process needs around its services: configuration, telemetry, who may do what, the HTTP
+//! shell, health, supervision, and the checks of the machine it runs on.
+//!
+//! Nothing here knows a clinical fact. Nothing here is global: every value is built by `main` (or a test) and handed
+//! on, so that two whole systems run side by side in one process.
+
+pub mod auth;
+mod files;
+pub mod http;
+pub mod trace;
