@@ -24,12 +24,18 @@ const CONTEXTS: [(&str, &str); 7] = [
 fn main() -> Result<(), Box<dyn Error>> {
     let proto = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    println!("cargo::rerun-if-changed={}", proto.join("hearthline").display());
+    println!(
+        "cargo::rerun-if-changed={}",
+        proto.join("hearthline").display()
+    );
     println!("cargo::rerun-if-changed=build.rs");
 
     let files = contract_files(&proto);
     let mut compiler = protox::Compiler::new([&proto])?;
-    compiler.include_imports(true).include_source_info(true).open_files(&files)?;
+    compiler
+        .include_imports(true)
+        .include_source_info(true)
+        .open_files(&files)?;
     let with_comments = compiler.file_descriptor_set();
     let mut descriptors = with_comments.clone();
     for file in &mut descriptors.file {
@@ -39,7 +45,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let personal = personal_messages(&descriptors);
     let mut config = prost_build::Config::new();
-    config.bytes(["."]).include_file("contracts.rs").skip_debug(&personal);
+    config
+        .bytes(["."])
+        .include_file("contracts.rs")
+        .skip_debug(&personal);
     config.compile_fds(with_comments)?;
 
     fs::write(out.join("redacted.rs"), redacted_debug(&personal))?;
@@ -50,8 +59,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn contract_files(proto: &Path) -> Vec<PathBuf> {
-    let folders = ["envelope", "types"].into_iter().chain(CONTEXTS.iter().map(|(folder, _)| *folder));
-    folders.map(|folder| proto.join(format!("hearthline/{folder}/v1/{folder}.proto"))).collect()
+    let folders = ["envelope", "types"]
+        .into_iter()
+        .chain(CONTEXTS.iter().map(|(folder, _)| *folder));
+    folders
+        .map(|folder| proto.join(format!("hearthline/{folder}/v1/{folder}.proto")))
+        .collect()
 }
 
 /// Full names (`.package.Message`) of the messages whose name ends with `Personal` and of every message they hold:
@@ -78,7 +91,9 @@ fn personal_messages(set: &FileDescriptorSet) -> BTreeSet<String> {
 
 fn messages(set: &FileDescriptorSet) -> impl Iterator<Item = (String, &DescriptorProto)> {
     set.file.iter().flat_map(|file| {
-        file.message_type.iter().map(move |message| (format!(".{}.{}", file.package(), message.name()), message))
+        file.message_type
+            .iter()
+            .map(move |message| (format!(".{}.{}", file.package(), message.name()), message))
     })
 }
 
@@ -117,7 +132,11 @@ fn facts(set: &FileDescriptorSet) -> Vec<FactRow> {
     for (folder, context) in CONTEXTS {
         let event = format!(".hearthline.{folder}.v1.{context}Event");
         for (_, message) in messages(set).filter(|(name, _)| *name == event) {
-            for field in message.field.iter().filter(|field| field.oneof_index.is_some()) {
+            for field in message
+                .field
+                .iter()
+                .filter(|field| field.oneof_index.is_some())
+            {
                 let personal = format!("{}Personal", field.type_name());
                 rows.push(FactRow {
                     context,
@@ -134,7 +153,9 @@ fn facts(set: &FileDescriptorSet) -> Vec<FactRow> {
 }
 
 fn facts_table(set: &FileDescriptorSet) -> String {
-    let mut code = String::from("/// Every fact of every context, by context and number.\npub static FACTS: &[Fact] = &[\n");
+    let mut code = String::from(
+        "/// Every fact of every context, by context and number.\npub static FACTS: &[Fact] = &[\n",
+    );
     for row in facts(set) {
         let name = row.type_name.rsplit('.').next().unwrap_or_default();
         let personal = row.personal.is_some();
@@ -166,21 +187,28 @@ fn conversions(set: &FileDescriptorSet) -> String {
 /// `fact_again(folder, bytes)` and `personal_again(folder, field, bytes)` for the corpus test.
 fn corpus_decoders(set: &FileDescriptorSet) -> String {
     let mut code = String::from(
-        "fn fact_again(folder: &str, bytes: &[u8]) -> Option<Result<(String, Vec<u8>), prost::DecodeError>> {\n\
+        "fn fact_again(folder: &str, bytes: &[u8]) -> Option<Result<Vec<u8>, prost::DecodeError>> {\n\
          Some(match folder {\n",
     );
     for (folder, context) in CONTEXTS {
-        let _ = writeln!(code, "\"{folder}\" => decode::<hearthline_contracts::{folder}::{context}Event>(bytes),");
+        let _ = writeln!(
+            code,
+            "\"{folder}\" => decode::<hearthline_contracts::{folder}::{context}Event>(bytes),"
+        );
     }
     code.push_str("_ => return None })\n}\n");
     code.push_str(
-        "fn personal_again(folder: &str, field: &str, bytes: &[u8]) -> Option<Result<(String, Vec<u8>), prost::DecodeError>> {\n\
+        "fn personal_again(folder: &str, field: &str, bytes: &[u8]) -> Option<Result<Vec<u8>, prost::DecodeError>> {\n\
          Some(match (folder, field) {\n",
     );
     for row in facts(set) {
         if let Some(personal) = &row.personal {
             let path = rust_path(personal, "hearthline_contracts");
-            let _ = writeln!(code, "(\"{}\", \"{}\") => decode::<{path}>(bytes),", row.folder, row.field);
+            let _ = writeln!(
+                code,
+                "(\"{}\", \"{}\") => decode::<{path}>(bytes),",
+                row.folder, row.field
+            );
         }
     }
     code.push_str("_ => return None })\n}\n");
