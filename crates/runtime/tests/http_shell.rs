@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use hearthline_nhs::HomeId;
 use hearthline_runtime::auth::{Caller, Role};
 use hearthline_runtime::http::{
     self, AccessRow, Command, Gate, IfMatch, Kind, PathOf, Problem, QueryOf, Reason, Receipt,
@@ -51,7 +52,7 @@ impl Default for Semaphore0 {
 async fn open_call(command: Command<OpenCall>) -> Result<axum::response::Response, Problem> {
     command
         .caller
-        .must_act_for_home(command.body.home.as_bytes())?;
+        .must_act_for_home(HomeId::from_bytes(command.body.home.into_bytes()))?;
     if command.body.reason == "fire" {
         return Err(rejected("home_not_live", "the home is not live"));
     }
@@ -68,7 +69,7 @@ async fn show_call(
     caller: Caller,
     QueryOf(_): QueryOf<Page>,
 ) -> Result<String, Problem> {
-    caller.must_see_home(&HOME)?;
+    caller.must_see_home(HOME)?;
     if id.is_nil() {
         Err(not_found())
     } else {
@@ -197,8 +198,8 @@ async fn code_of(request: RequestBuilder) -> (u16, String) {
     (status, code)
 }
 
-fn call_of(home: [u8; 16]) -> Value {
-    json!({ "home": uuid::Uuid::from_bytes(home), "reason": "breathless" })
+fn call_of(home: HomeId) -> Value {
+    json!({ "home": home.to_string(), "reason": "breathless" })
 }
 
 #[tokio::test]
@@ -291,7 +292,12 @@ async fn the_role_is_refused_before_the_body_is_read() {
 #[tokio::test]
 async fn a_home_names_itself_only_and_other_things_are_not_found() {
     let fixture = fixture().await;
-    let (status, code, _) = refused(fixture.open(&call_of([8; 16]).to_string()).await).await;
+    let (status, code, _) = refused(
+        fixture
+            .open(&call_of(HomeId::from_bytes([8; 16])).to_string())
+            .await,
+    )
+    .await;
     assert_eq!((status, code.as_str()), (403, "home_not_own"));
     let nil = fixture.request(
         Method::GET,
@@ -384,7 +390,7 @@ async fn rules_versions_and_lag_have_their_own_answers() {
     let fixture = fixture().await;
     let (status, code, _) = refused(
         fixture
-            .open(&json!({"home": uuid::Uuid::from_bytes(HOME), "reason": "fire"}).to_string())
+            .open(&json!({"home": HOME.to_string(), "reason": "fire"}).to_string())
             .await,
     )
     .await;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use hearthline_nhs::{HomeId, OdsCode};
+
 use crate::http::{Problem, codes, not_found};
 
 /// What somebody is to this system. Every token carries exactly one.
@@ -83,31 +85,6 @@ impl FromStr for Role {
     }
 }
 
-/// The ODS code of an organisation as a token states it: 3 to 12 capital letters and digits.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct OrganisationCode(String);
-
-impl OrganisationCode {
-    /// Reads a code; lower case is taken as upper case. `None` where it cannot be an ODS code.
-    pub fn parse(text: &str) -> Option<Self> {
-        let text = text.trim();
-        let fits =
-            (3..=12).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric());
-        fits.then(|| Self(text.to_ascii_uppercase()))
-    }
-
-    /// The code in capitals.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for OrganisationCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 /// A verified caller. Holds no name: `subject` is a pseudonym made of issuer and subject of the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
@@ -116,9 +93,9 @@ pub struct Caller {
     /// The one role of the token.
     pub role: Role,
     /// The organisation the person acts for.
-    pub org: OrganisationCode,
+    pub org: OdsCode,
     /// The home the person acts for; always there for `care_home`.
-    pub home: Option<[u8; 16]>,
+    pub home: Option<HomeId>,
     /// Whether the person is signed in and present (needed to sign a prescription).
     pub session: bool,
 }
@@ -126,9 +103,9 @@ pub struct Caller {
 impl Caller {
     /// Whether things of this home may be shown to the caller: a `care_home` sees its own home, others see all that
     /// their role allows.
-    pub fn sees_home(&self, home: &[u8; 16]) -> bool {
+    pub fn sees_home(&self, home: HomeId) -> bool {
         match self.role {
-            Role::CareHome => self.home.as_ref() == Some(home),
+            Role::CareHome => self.home == Some(home),
             Role::CallHandler
             | Role::Clinician
             | Role::Prescriber
@@ -141,27 +118,25 @@ impl Caller {
     }
 
     /// For a thing addressed by its path: 404 where it belongs to another home, as if it did not exist.
-    pub fn must_see_home(&self, home: &[u8; 16]) -> Result<(), Problem> {
+    pub fn must_see_home(&self, home: HomeId) -> Result<(), Problem> {
         self.sees_home(home).then_some(()).ok_or_else(not_found)
     }
 
     /// For a home named in a body: 403 where it is not the caller's own.
-    pub fn must_act_for_home(&self, home: &[u8; 16]) -> Result<(), Problem> {
+    pub fn must_act_for_home(&self, home: HomeId) -> Result<(), Problem> {
         self.sees_home(home)
             .then_some(())
             .ok_or_else(|| Problem::of(codes::HOME_NOT_OWN))
     }
 
     /// For a thing addressed by its path: 404 where it belongs to another organisation.
-    pub fn must_see_organisation(&self, org: &str) -> Result<(), Problem> {
-        (self.org.as_str() == org)
-            .then_some(())
-            .ok_or_else(not_found)
+    pub fn must_see_organisation(&self, org: &OdsCode) -> Result<(), Problem> {
+        (self.org == *org).then_some(()).ok_or_else(not_found)
     }
 
     /// For an organisation named in a body: 403 where it is not the caller's own.
-    pub fn must_act_for_organisation(&self, org: &str) -> Result<(), Problem> {
-        (self.org.as_str() == org)
+    pub fn must_act_for_organisation(&self, org: &OdsCode) -> Result<(), Problem> {
+        (self.org == *org)
             .then_some(())
             .ok_or_else(|| Problem::of(codes::ORGANISATION_NOT_OWN))
     }
@@ -182,8 +157,8 @@ mod tests {
         Caller {
             subject: [1; 16],
             role: Role::CareHome,
-            org: OrganisationCode::parse("vl1a2").expect("valid"),
-            home: Some([7; 16]),
+            org: OdsCode::parse("vl1a2").expect("valid"),
+            home: Some(HomeId::from_bytes([7; 16])),
             session: false,
         }
     }
@@ -198,14 +173,17 @@ mod tests {
 
     #[test]
     fn a_home_sees_itself_and_no_other() {
-        assert!(carer().must_see_home(&[7; 16]).is_ok());
+        assert!(carer().must_see_home(HomeId::from_bytes([7; 16])).is_ok());
         assert_eq!(
-            carer().must_see_home(&[8; 16]).expect_err("other").code(),
+            carer()
+                .must_see_home(HomeId::from_bytes([8; 16]))
+                .expect_err("other")
+                .code(),
             "not_found"
         );
         assert_eq!(
             carer()
-                .must_act_for_home(&[8; 16])
+                .must_act_for_home(HomeId::from_bytes([8; 16]))
                 .expect_err("other")
                 .code(),
             "home_not_own"
@@ -217,14 +195,14 @@ mod tests {
         assert_eq!(carer().org.as_str(), "VL1A2");
         assert_eq!(
             carer()
-                .must_see_organisation("XYZ")
+                .must_see_organisation(&OdsCode::parse("XYZ").expect("valid"))
                 .expect_err("other")
                 .code(),
             "not_found"
         );
         assert_eq!(
             carer()
-                .must_act_for_organisation("XYZ")
+                .must_act_for_organisation(&OdsCode::parse("XYZ").expect("valid"))
                 .expect_err("other")
                 .code(),
             "organisation_not_own"

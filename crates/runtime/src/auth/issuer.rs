@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hearthline_nhs::{HomeId, OdsCode};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use p256::SecretKey;
 use p256::elliptic_curve::sec1::ToSec1Point;
@@ -15,7 +16,7 @@ use p256::pkcs8::{DecodePrivateKey, EncodePrivateKey, LineEnding};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::caller::{OrganisationCode, Role};
+use super::caller::Role;
 use super::verify::{KeySource, VerifierOptions};
 
 /// The file of the private key, readable by its owner only.
@@ -65,9 +66,9 @@ pub struct Grant {
     /// The role.
     pub role: Role,
     /// The organisation.
-    pub org: OrganisationCode,
+    pub org: OdsCode,
     /// The home; needed for `care_home`.
-    pub home: Option<[u8; 16]>,
+    pub home: Option<HomeId>,
     /// Whether the person is present in a session.
     pub session: bool,
 }
@@ -140,7 +141,7 @@ impl Issuer {
             "org": grant.org.as_str(),
         });
         if let Some(home) = grant.home {
-            claims["home"] = uuid::Uuid::from_bytes(home).to_string().into();
+            claims["home"] = home.to_string().into();
         }
         if grant.session {
             claims["sid"] = uuid::Uuid::new_v4().to_string().into();

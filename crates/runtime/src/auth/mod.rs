@@ -8,6 +8,6 @@ mod caller;
 mod issuer;
 mod verify;
 
-pub use caller::{Caller, OrganisationCode, Role, UnknownRole};
+pub use caller::{Caller, Role, UnknownRole};
 pub use issuer::{Grant, Issuer, IssuerError, JWKS_FILE, PRIVATE_KEY_FILE};
 pub use verify::{AuthError, KeySource, KeySourceError, Verifier, VerifierOptions};

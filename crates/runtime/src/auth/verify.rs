@@ -10,12 +10,13 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use hearthline_nhs::{HomeId, OdsCode};
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::caller::{Caller, OrganisationCode, Role};
+use super::caller::{Caller, Role};
 use crate::http::{Problem, codes};
 
 /// How long a verified token is remembered.
@@ -369,14 +370,10 @@ impl Verifier {
         let org = claims
             .org
             .as_deref()
-            .and_then(OrganisationCode::parse)
+            .and_then(|org| OdsCode::parse(org).ok())
             .ok_or(AuthError::Claim("org"))?;
         let home = match claims.home.as_deref() {
-            Some(text) => Some(
-                uuid::Uuid::parse_str(text)
-                    .map_err(|_| AuthError::Claim("home"))?
-                    .into_bytes(),
-            ),
+            Some(text) => Some(HomeId::parse(text).map_err(|_| AuthError::Claim("home"))?),
             None if role == Role::CareHome => return Err(AuthError::Claim("home")),
             None => None,
         };

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
-use hearthline_runtime::auth::{Grant, Issuer, OrganisationCode, Role, Verifier};
+use hearthline_nhs::{HomeId, OdsCode};
+use hearthline_runtime::auth::{Grant, Issuer, Role, Verifier};
 use hearthline_runtime::http::{self, Shell};
 use tokio_util::sync::CancellationToken;
 use tokio_util::sync::DropGuard;
 
-pub const HOME: [u8; 16] = [7; 16];
+pub const HOME: HomeId = HomeId::from_bytes([7; 16]);
 pub const ISSUER: &str = "hearthline-test";
 pub const AUDIENCE: &str = "hearthline";
 
@@ -36,7 +37,7 @@ pub fn grant(role: Role) -> Grant {
     Grant {
         subject: format!("somebody in the role {role}"),
         role,
-        org: OrganisationCode::parse("VL001").expect("valid"),
+        org: OdsCode::parse("VL001").expect("valid"),
         home: (role == Role::CareHome).then_some(HOME),
         session: role == Role::Prescriber,
     }
