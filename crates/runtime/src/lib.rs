@@ -5,6 +5,7 @@
 //! on, so that two whole systems run side by side in one process.
 
 pub mod auth;
+pub mod config;
 mod files;
 pub mod http;
 pub mod trace;

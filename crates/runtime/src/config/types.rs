@@ -1,0 +1,234 @@
+//! The sections as types.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use hearthline_nhs::{CqcLocationId, EmailAddress, OdsCode, OpeningHours};
+use jiff::civil::Date;
+use secrecy::SecretString;
+
+/// What a deployment is for. Services take, and KPIs count, only their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Environment {
+    /// Made-up people.
+    Test,
+    /// Real people.
+    Live,
+    /// Made-up people, real staff learning.
+    Training,
+}
+
+impl Environment {
+    /// The word in configuration and events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Environment::Test => "test",
+            Environment::Live => "live",
+            Environment::Training => "training",
+        }
+    }
+}
+
+/// `[server]`
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// The address of the HTTP server; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// Whether an address that other machines reach is meant.
+    pub allow_remote: bool,
+    /// The largest body, in bytes.
+    pub body_limit_bytes: usize,
+    /// How long running requests may take once the process stops, in seconds.
+    pub shutdown_s: u64,
+    /// Requests per second and caller; 0 is no limit.
+    pub requests_per_second: u32,
+}
+
+/// `[data]`
+#[derive(Debug, Clone)]
+pub struct Data {
+    /// The folder of databases, keys and `admin.json`.
+    pub folder: PathBuf,
+}
+
+/// Where the keys that verify tokens are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuthKeys {
+    /// The data folder's own issuer.
+    Own,
+    /// A JWKS file.
+    File(PathBuf),
+    /// A JWKS address.
+    Url(String),
+}
+
+/// `[auth]`
+#[derive(Debug, Clone)]
+pub struct Auth {
+    /// The expected `iss`.
+    pub issuer: String,
+    /// The expected `aud`.
+    pub audience: String,
+    /// The verifying keys.
+    pub keys: AuthKeys,
+    /// How far clocks may differ, in seconds.
+    pub clock_leeway_s: u64,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[telemetry]`
+#[derive(Debug, Clone)]
+pub struct Telemetry {
+    /// Text or JSON, on standard error.
+    pub log_format: LogFormat,
+    /// A level or filter directives (`info,hearthline_eventing=debug`).
+    pub log_level: String,
+    /// Base address of an OTLP receiver (http/protobuf); `None`: nothing is exported.
+    pub otlp_endpoint: Option<String>,
+    /// `service.name` of traces and metrics.
+    pub service_name: String,
+}
+
+/// `[[mllp.peer]]`: a hospital system that sends messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MllpPeer {
+    /// A name for logs and metrics.
+    pub name: String,
+    /// The sending facility, MSH-4.
+    pub facility_ods: OdsCode,
+    /// Whether the trust's agreement allows visits of strangers at care-home addresses to be kept without a person.
+    pub home_level_visits: bool,
+}
+
+/// `[mllp]`
+#[derive(Debug, Clone)]
+pub struct Mllp {
+    /// The address of the MLLP listener.
+    pub listen: SocketAddr,
+    /// Whether an address that other machines reach is meant.
+    pub allow_remote: bool,
+    /// The largest frame, in bytes.
+    pub frame_limit_bytes: usize,
+    /// Who may send.
+    pub peers: Vec<MllpPeer>,
+}
+
+/// A home as a register names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HomeCode {
+    /// By its ODS code.
+    Ods(OdsCode),
+    /// By its CQC location.
+    Cqc(CqcLocationId),
+}
+
+/// `[[kpi.coverage]]`: whose hospital visits a feed shows, and since when. Without homes and postcode areas it holds
+/// for every home.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coverage {
+    /// The trust.
+    pub trust_ods: OdsCode,
+    /// The facilities (sites) whose messages arrive.
+    pub facilities: Vec<OdsCode>,
+    /// These homes only.
+    pub homes: Vec<HomeCode>,
+    /// Homes in these postcode areas (`NE`) or districts (`NE8`) only, in capitals.
+    pub postcode_areas: Vec<String>,
+    /// First day of the feed.
+    pub from: Date,
+    /// Last day of the feed; `None`: it goes on.
+    pub until: Option<Date>,
+    /// Whether the feed says how patients arrived.
+    pub arrival_mode: bool,
+}
+
+/// `[kpi]`
+#[derive(Debug, Clone)]
+pub struct Kpi {
+    /// How long after a call a hospital visit contradicts a claim, in hours.
+    pub window_h: u32,
+    /// How long after the window messages may still arrive, in hours.
+    pub feed_lag_h: u32,
+    /// What the feeds show.
+    pub coverage: Vec<Coverage>,
+}
+
+/// `[hub]`
+#[derive(Debug, Clone)]
+pub struct Hub {
+    /// When calls are taken, in Europe/London civil time.
+    pub opening: OpeningHours,
+}
+
+/// `[eps]`
+#[derive(Debug, Clone)]
+pub struct Eps {
+    /// Base address of the prescription service; `None`: the edition's own sandbox, where it has one.
+    pub url: Option<String>,
+}
+
+/// `[shared_record]`
+#[derive(Debug, Clone)]
+pub struct SharedRecord {
+    /// Base address of the FHIR endpoint; `None`: the edition's own sandbox, where it has one.
+    pub url: Option<String>,
+    /// The destination's name, in deliveries and KPIs.
+    pub destination: String,
+}
+
+/// How mail is protected on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MailTls {
+    /// Not at all: loopback only, and never where the environment is live.
+    None,
+    /// STARTTLS (RFC 3207), required.
+    StartTls,
+    /// TLS from the first byte (RFC 8314).
+    Required,
+}
+
+/// Name and password for the mail server.
+#[derive(Debug, Clone)]
+pub struct MailLogin {
+    /// The name.
+    pub username: String,
+    /// The password, read from `mail.password_file`.
+    pub password: SecretString,
+}
+
+/// `[mail]`
+#[derive(Debug, Clone)]
+pub struct Mail {
+    /// The SMTP server; `None`: the edition's own sandbox, where it has one.
+    pub host: Option<String>,
+    /// Its port.
+    pub port: u16,
+    /// The sender.
+    pub from: EmailAddress,
+    /// Protection.
+    pub tls: MailTls,
+    /// Login, where the server wants one.
+    pub login: Option<MailLogin>,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// How many days back a fact may be entered.
+    pub late_entry_days: u32,
+}
+
+/// `[keyring]`
+#[derive(Debug, Clone)]
+pub struct Keyring {
+    /// The file of the key-encryption key; `None`: one is made in the data folder.
+    pub kek_file: Option<PathBuf>,
+}
