@@ -1,1 +1,14 @@
-//! placeholder
+//! The SQL store of one service: events, claims, checkpoints, deliveries, views; and the keyring.
+//!
+//! [`sqlite`] opens connections and speaks the dialect, [`writer`] is the one task that writes, [`keyring`] holds data keys in a
+//! database of their own. Nothing here knows what an event means.
+
+mod batch;
+mod keyring;
+mod rebuild;
+mod sqlite;
+mod writer;
+
+pub use keyring::SqliteKeyring;
+pub use rebuild::{Rebuilt, checksum};
+pub use sqlite::{Faults, NoFaults, Options, SqliteStore};

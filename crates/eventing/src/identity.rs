@@ -1,0 +1,143 @@
+//! Who is who, by pseudonymous id: what every service keeps of the directory's residents and alias edges.
+//!
+//! No service rewrites events when two ids turn out to be one person: edges are kept, and ids are resolved on reading.
+//! Nothing here is personal; identity status travels in clear.
+
+use crate::event::Fact;
+use crate::ports::{Store, StoreError};
+use crate::tx::{Table, Tx};
+use crate::value::{Row, Value};
+use crate::view::{View, ViewError};
+use async_trait::async_trait;
+use hearthline_contracts::directory::DirectoryEvent;
+use hearthline_contracts::directory::directory_event::Fact as Directory;
+use hearthline_contracts::topics;
+use prost::Message;
+use std::collections::HashSet;
+
+const IDENTITIES: Table = Table {
+    name: "identities",
+    columns: &["id", "target", "registered", "home", "died_at"],
+    key: 1,
+    ddl: "create table if not exists identities (
+  id blob primary key,
+  target blob,
+  registered integer not null,
+  home blob,
+  died_at integer
+);
+create index if not exists identities_target on identities (target) where target is not null;
+create table if not exists merges_pending (
+  from_id blob not null,
+  into_id blob not null,
+  primary key (from_id, into_id)
+);",
+};
+
+const MERGES_PENDING: Table = Table {
+    name: "merges_pending",
+    columns: &["from_id", "into_id"],
+    key: 2,
+    ddl: "",
+};
+
+/// The view that keeps residents' ids, edges, homes and deaths. Register it in every service that names residents.
+pub struct Identities;
+
+#[async_trait]
+impl View for Identities {
+    fn tables(&self) -> &'static [Table] {
+        &[IDENTITIES, MERGES_PENDING]
+    }
+
+    async fn apply(&self, tx: &mut Tx<'_>, facts: &[Fact]) -> Result<(), ViewError> {
+        for fact in facts.iter().filter(|f| f.topic == topics::DIRECTORY.name) {
+            let event = DirectoryEvent::decode(fact.payload.clone()).map_err(|_| ViewError::Unreadable("a directory event"))?;
+            let stream: Value = (*fact.stream().bytes()).into();
+            match event.fact {
+                Some(Directory::ResidentRegistered(r)) => tx.execute(
+                    "insert into identities (id, registered, home) values ($1, 1, $2) on conflict (id) do update set registered = 1, home = excluded.home",
+                    &[stream, r.home_id.into()],
+                ),
+                Some(Directory::ResidentMovedIn(m)) => tx.execute("update identities set home = $2 where id = $1", &[stream, m.home_id.into()]),
+                Some(Directory::ResidentMovedOut(_)) => tx.execute("update identities set home = null where id = $1", &[stream]),
+                Some(Directory::ResidentDied(d)) => tx.execute("update identities set died_at = $2 where id = $1", &[stream, d.died_at_us.into()]),
+                Some(Directory::ResidentsMerged(m)) => {
+                    tx.execute(
+                        "insert into identities (id, target, registered) values ($1, $2, 0) on conflict (id) do update set target = excluded.target",
+                        &[m.from_id.clone().into(), m.into_id.clone().into()],
+                    );
+                    tx.execute("delete from merges_pending where from_id = $1 and into_id = $2", &[m.from_id.into(), m.into_id.into()]);
+                }
+                Some(Directory::MergeReversed(m)) => tx.execute("update identities set target = null where id = $1 and target = $2", &[m.from_id.into(), m.into_id.into()]),
+                Some(Directory::MergeProposed(m)) => {
+                    tx.execute("insert into merges_pending (from_id, into_id) values ($1, $2) on conflict (from_id, into_id) do nothing", &[m.from_id.into(), m.into_id.into()]);
+                }
+                Some(Directory::MergeDeclined(m)) => tx.execute("delete from merges_pending where from_id = $1 and into_id = $2", &[m.from_id.into(), m.into_id.into()]),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is known of a resident, resolved through alias edges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The id it resolves to; its own where nothing is known.
+    pub id: [u8; 16],
+    /// The directory knows this person.
+    pub registered: bool,
+    pub home: Option<[u8; 16]>,
+    /// µs UTC.
+    pub died_at: Option<i64>,
+    /// A merge with another is proposed and not decided.
+    pub merge_pending: bool,
+}
+
+/// Edges are followed this far; a longer chain is a cycle, which is refused.
+const CHAIN_MAX: usize = 32;
+
+/// Resolves an id. A cycle of edges gives the id itself, unregistered.
+pub async fn resolve(store: &dyn Store, id: [u8; 16]) -> Result<Identity, StoreError> {
+    let mut at = id;
+    let mut passed = HashSet::new();
+    for _ in 0..CHAIN_MAX {
+        if !passed.insert(at) {
+            break;
+        }
+        let rows = store.query("select target, registered, home, died_at from identities where id = $1", &[at.into()]).await?;
+        let Some(row) = rows.first() else {
+            return Ok(Identity { id: at, registered: false, home: None, died_at: None, merge_pending: pending(store, at).await? });
+        };
+        match row.opt_id(0) {
+            Some(target) => at = target,
+            None => {
+                return Ok(Identity { id: at, registered: row.flag(1), home: row.opt_id(2), died_at: row.opt_int(3), merge_pending: pending(store, at).await? });
+            }
+        }
+    }
+    tracing::error!("alias edges form a cycle; the id is left unresolved");
+    Ok(Identity { id, registered: false, home: None, died_at: None, merge_pending: true })
+}
+
+async fn pending(store: &dyn Store, id: [u8; 16]) -> Result<bool, StoreError> {
+    Ok(!store.query("select 1 from merges_pending where from_id = $1 or into_id = $1 limit 1", &[id.into()]).await?.is_empty())
+}
+
+/// Every id that resolves to `id`, itself first.
+pub async fn names_of(store: &dyn Store, id: [u8; 16]) -> Result<Vec<[u8; 16]>, StoreError> {
+    let mut names = vec![id];
+    let mut at = 0;
+    while at < names.len() && names.len() < 1_000 {
+        let rows: Vec<Row> = store.query("select id from identities where target = $1", &[names[at].into()]).await?;
+        for row in rows {
+            let name = row.id(0);
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        at += 1;
+    }
+    Ok(names)
+}

@@ -1,0 +1,170 @@
+-- Events of this service, numbered without gaps in commit order. (stream, version) is the judge of concurrent appends.
+create table if not exists events (
+  position integer primary key,
+  stream blob not null,
+  version integer not null,
+  event_id blob not null,
+  name text not null,
+  payload blob not null,
+  traceparent text
+);
+create unique index if not exists events_stream on events (stream, version);
+
+-- Keys that only one may hold: idempotency keys, natural keys, residents' tags.
+create table if not exists claims (
+  scope text not null,
+  key blob not null,
+  digest blob not null,
+  owner blob not null,
+  version integer not null,
+  position integer not null,
+  expires_at integer,
+  primary key (scope, key)
+) without rowid;
+create index if not exists claims_owner on claims (owner);
+create index if not exists claims_expiry on claims (expires_at) where expires_at is not null;
+
+-- How far each partition was taken, by whom.
+create table if not exists checkpoints (
+  subscription text not null,
+  topic text not null,
+  partition integer not null,
+  next_offset integer not null,
+  epoch integer not null,
+  primary key (subscription, topic, partition)
+) without rowid;
+
+-- The newest version of each foreign stream that took effect here: the inbox that makes a redelivery harmless.
+create table if not exists seen (
+  subscription text not null,
+  stream blob not null,
+  version integer not null,
+  event_id blob not null,
+  primary key (subscription, stream)
+) without rowid;
+
+-- What became of every record.
+create table if not exists dispositions (
+  subscription text not null,
+  topic text not null,
+  kind text not null,
+  why text not null,
+  count integer not null,
+  primary key (subscription, topic, kind, why)
+) without rowid;
+
+-- Records set aside, as the bytes received; personal data in them is sealed.
+create table if not exists parked (
+  subscription text not null,
+  topic text not null,
+  partition integer not null,
+  record_offset integer not null,
+  key blob not null,
+  held integer not null,
+  why text not null,
+  payload blob not null,
+  headers text not null,
+  parked_at integer not null,
+  request text,
+  request_reason text,
+  primary key (subscription, topic, partition, record_offset)
+) without rowid;
+
+create table if not exists timers (
+  stream blob not null,
+  name text not null,
+  due_at integer not null,
+  payload blob not null,
+  primary key (stream, name)
+) without rowid;
+create index if not exists timers_due on timers (due_at);
+
+create table if not exists deliveries (
+  seq integer primary key,
+  id blob not null unique,
+  kind text not null,
+  destination text not null,
+  subject blob not null,
+  stream blob not null,
+  payload blob not null,
+  state text not null,
+  attempt integer not null,
+  sender blob,
+  deadline_at integer,
+  next_at integer not null,
+  expires_at integer,
+  code text,
+  reference text,
+  traceparent text,
+  created_at integer not null,
+  updated_at integer not null
+);
+create index if not exists deliveries_open on deliveries (state, next_at) where state not in ('confirmed', 'refused', 'expired');
+create index if not exists deliveries_subject on deliveries (destination, subject);
+create index if not exists deliveries_stream on deliveries (stream);
+
+create table if not exists blobs (
+  id blob primary key,
+  stream blob not null,
+  media_type text not null,
+  sealed blob not null,
+  digest blob not null,
+  at integer not null
+) without rowid;
+
+-- Who saw or touched whose data, why and when. Append only.
+create table if not exists audit (
+  seq integer primary key,
+  at integer not null,
+  role text not null,
+  pseudonym blob not null,
+  organisation text not null,
+  action text not null,
+  whose blob,
+  why text not null
+);
+
+-- Hospital messages as received, sealed under their day's key.
+create table if not exists inbox (
+  seq integer primary key,
+  id blob not null unique,
+  received_at integer not null,
+  peer text not null,
+  digest blob not null unique,
+  day text not null,
+  person_tag blob,
+  place_tag blob,
+  occurred_at integer not null,
+  sealed blob,
+  state text not null,
+  why text not null,
+  stream blob,
+  traceparent text
+);
+create index if not exists inbox_person on inbox (person_tag) where state = 'held';
+create index if not exists inbox_place on inbox (place_tag) where state = 'held';
+create index if not exists inbox_day on inbox (day);
+
+-- Facts as consumed, without their sealed part, in arrival order: what a rebuild replays.
+create table if not exists archive (
+  seq integer primary key,
+  topic text not null,
+  payload blob not null
+);
+
+-- One row per batch for an hour: how a writer learns whether a commit whose answer was lost took place.
+create table if not exists batches (
+  batch_id blob primary key,
+  at integer not null
+) without rowid;
+
+-- One row each: the relay's cursor and the lease of the service's single workers.
+create table if not exists relay (
+  one integer primary key check (one = 1),
+  cursor integer not null
+);
+create table if not exists lease (
+  one integer primary key check (one = 1),
+  holder blob not null,
+  until integer not null
+);
