@@ -1,0 +1,378 @@
+//! Acknowledgements: building our reply to a message, and reading a receiver's reply to ours.
+//!
+//! What each code means for sending again: AE, the content is wrong, the same message will never be taken; AR, it was
+//! not processed. For our own trouble no reply is sent at all.
+
+use super::message::Message;
+use super::part::Field;
+use super::separators::Separators;
+use super::write::SegmentWriter;
+
+/// MSA-1 (table 0008).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AckCode {
+    /// AA
+    ApplicationAccept,
+    /// AE
+    ApplicationError,
+    /// AR
+    ApplicationReject,
+    /// CA
+    CommitAccept,
+    /// CE
+    CommitError,
+    /// CR
+    CommitReject,
+}
+
+/// Which family of codes a feed is answered with. UK feeds ask for enhanced mode (`MSH-15=AL, MSH-16=NE`) and yet
+/// expect AA, so this is set per feed and not read from the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AckMode {
+    /// AA, AE, AR.
+    #[default]
+    Original,
+    /// CA, CE, CR.
+    Enhanced,
+}
+
+impl AckMode {
+    /// The message is safely stored.
+    pub fn accept(self) -> AckCode {
+        match self {
+            Self::Original => AckCode::ApplicationAccept,
+            Self::Enhanced => AckCode::CommitAccept,
+        }
+    }
+
+    /// The content is wrong.
+    pub fn error(self) -> AckCode {
+        match self {
+            Self::Original => AckCode::ApplicationError,
+            Self::Enhanced => AckCode::CommitError,
+        }
+    }
+
+    /// The message cannot be taken here.
+    pub fn reject(self) -> AckCode {
+        match self {
+            Self::Original => AckCode::ApplicationReject,
+            Self::Enhanced => AckCode::CommitReject,
+        }
+    }
+}
+
+impl AckCode {
+    /// As it stands in MSA-1.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::ApplicationAccept => "AA",
+            Self::ApplicationError => "AE",
+            Self::ApplicationReject => "AR",
+            Self::CommitAccept => "CA",
+            Self::CommitError => "CE",
+            Self::CommitReject => "CR",
+        }
+    }
+
+    /// From MSA-1.
+    pub fn of(code: &str) -> Option<Self> {
+        [
+            Self::ApplicationAccept,
+            Self::ApplicationError,
+            Self::ApplicationReject,
+            Self::CommitAccept,
+            Self::CommitError,
+            Self::CommitReject,
+        ]
+        .into_iter()
+        .find(|known| known.code() == code.trim())
+    }
+
+    /// AA and CA alike: receivers asked for one send the other.
+    pub fn is_accept(self) -> bool {
+        matches!(self, Self::ApplicationAccept | Self::CommitAccept)
+    }
+}
+
+/// HL7 table 0357, message error condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorCode {
+    /// 100
+    SegmentSequence,
+    /// 101
+    RequiredFieldMissing,
+    /// 102
+    DataType,
+    /// 103
+    TableValueNotFound,
+    /// 200
+    UnsupportedMessageType,
+    /// 201
+    UnsupportedEvent,
+    /// 202
+    UnsupportedProcessingId,
+    /// 203
+    UnsupportedVersion,
+    /// 204
+    UnknownKey,
+    /// 205
+    DuplicateKey,
+    /// 206
+    RecordLocked,
+    /// 207
+    ApplicationInternal,
+}
+
+impl ErrorCode {
+    fn number_and_text(self) -> (&'static str, &'static str) {
+        match self {
+            Self::SegmentSequence => ("100", "Segment sequence error"),
+            Self::RequiredFieldMissing => ("101", "Required field missing"),
+            Self::DataType => ("102", "Data type error"),
+            Self::TableValueNotFound => ("103", "Table value not found"),
+            Self::UnsupportedMessageType => ("200", "Unsupported message type"),
+            Self::UnsupportedEvent => ("201", "Unsupported event code"),
+            Self::UnsupportedProcessingId => ("202", "Unsupported processing id"),
+            Self::UnsupportedVersion => ("203", "Unsupported version id"),
+            Self::UnknownKey => ("204", "Unknown key identifier"),
+            Self::DuplicateKey => ("205", "Duplicate key identifier"),
+            Self::RecordLocked => ("206", "Application record locked"),
+            Self::ApplicationInternal => ("207", "Application internal error"),
+        }
+    }
+}
+
+/// Where in the message the error is. Numbers count from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ErrorLocation {
+    /// `PID`
+    pub segment: &'static str,
+    /// Which of that name.
+    pub sequence: u16,
+    /// Field, where one is meant.
+    pub field: Option<u16>,
+}
+
+/// Content of the ERR segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ErrorDetail {
+    /// What is wrong.
+    pub code: ErrorCode,
+    /// Where.
+    pub location: Option<ErrorLocation>,
+}
+
+/// What our reply says. No field may hold personal data: replies are logged by senders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Acknowledgement<'a> {
+    /// MSA-1.
+    pub code: AckCode,
+    /// MSH-10 of the reply, ours.
+    pub control_id: &'a str,
+    /// MSH-7 of the reply in HL7 form; see [`super::write::utc`].
+    pub sent_at: &'a str,
+    /// MSA-3, escaped when written.
+    pub text: Option<&'a str>,
+    /// ERR.
+    pub error: Option<ErrorDetail>,
+}
+
+/// The ACK for `message`, in its own delimiters: MSH-3/4 and MSH-5/6 swapped, MSH-11 and MSH-12 copied so that a test
+/// is never acknowledged as live, MSA-2 the control id as it was sent.
+pub fn acknowledge(message: &Message<'_>, reply: &Acknowledgement<'_>) -> Vec<u8> {
+    let raw = |number: usize| {
+        message
+            .field("MSH", number)
+            .value()
+            .text()
+            .unwrap_or_default()
+    };
+    let separators = message.separators();
+    let trigger = message.field("MSH", 9).component(2).code();
+    let component = char::from(separators.component);
+    let message_type = trigger.map_or("ACK".to_owned(), |code| {
+        format!("ACK{component}{code}{component}ACK")
+    });
+    let header = ReplyHeader {
+        parties: [raw(5), raw(6), raw(3), raw(4)],
+        message_type: &message_type,
+        processing_id: raw(11),
+        version: raw(12),
+        acknowledged: raw(10),
+    };
+    write_reply(separators, &header, reply)
+}
+
+/// The AR for bytes whose MSH cannot be read: nobody is named, nothing is copied.
+pub fn reject_unreadable(reply: &Acknowledgement<'_>) -> Vec<u8> {
+    let header = ReplyHeader {
+        parties: [""; 4],
+        message_type: "ACK",
+        processing_id: "P",
+        version: "2.4",
+        acknowledged: "",
+    };
+    write_reply(Separators::STANDARD, &header, reply)
+}
+
+/// Raw header fields of a reply.
+struct ReplyHeader<'a> {
+    parties: [&'a str; 4],
+    message_type: &'a str,
+    processing_id: &'a str,
+    version: &'a str,
+    acknowledged: &'a str,
+}
+
+fn write_reply(
+    separators: Separators,
+    header: &ReplyHeader<'_>,
+    reply: &Acknowledgement<'_>,
+) -> Vec<u8> {
+    let mut out = String::with_capacity(256);
+    let [application, facility, to_application, to_facility] = header.parties;
+    SegmentWriter::new("MSH", separators, &mut out)
+        .raw(3, application)
+        .raw(4, facility)
+        .raw(5, to_application)
+        .raw(6, to_facility)
+        .text(7, reply.sent_at)
+        .raw(9, header.message_type)
+        .text(10, reply.control_id)
+        .raw(11, header.processing_id)
+        .raw(12, header.version)
+        .end();
+    SegmentWriter::new("MSA", separators, &mut out)
+        .text(1, reply.code.code())
+        .raw(2, header.acknowledged)
+        .text(3, reply.text.unwrap_or_default())
+        .end();
+    if let Some(error) = reply.error {
+        let err = SegmentWriter::new("ERR", separators, &mut out);
+        if is_2_5_or_later(header.version, separators) {
+            write_err_by_field(err, error, reply.text.unwrap_or_default());
+        } else {
+            write_err_by_component(err, error, separators);
+        }
+    }
+    out.into_bytes()
+}
+
+/// HL7 2.5: ERR-2 location, ERR-3 code, ERR-4 severity, ERR-8 text for a person.
+fn write_err_by_field(err: SegmentWriter<'_>, error: ErrorDetail, text: &str) {
+    let (number, meaning) = error.code.number_and_text();
+    let location = location_parts(error.location);
+    err.components(2, &location.each_ref().map(String::as_str))
+        .components(3, &[number, meaning, "HL70357"])
+        .text(4, "E")
+        .text(8, text)
+        .end();
+}
+
+/// Before HL7 2.5: ERR-1 `segment^sequence^field^code&text&table`.
+fn write_err_by_component(err: SegmentWriter<'_>, error: ErrorDetail, separators: Separators) {
+    let (number, meaning) = error.code.number_and_text();
+    let [segment, sequence, field] = location_parts(error.location);
+    let code = match separators.subcomponent.map(char::from) {
+        Some(sub) => format!("{number}{sub}{meaning}{sub}HL70357"),
+        None => number.to_owned(),
+    };
+    err.raw(
+        1,
+        &[segment, sequence, field, code].join(&char::from(separators.component).to_string()),
+    )
+    .end();
+}
+
+fn location_parts(location: Option<ErrorLocation>) -> [String; 3] {
+    match location {
+        Some(at) => [
+            at.segment.to_owned(),
+            at.sequence.to_string(),
+            at.field.map_or(String::new(), |f| f.to_string()),
+        ],
+        None => Default::default(),
+    }
+}
+
+fn is_2_5_or_later(version: &str, separators: Separators) -> bool {
+    let version = version
+        .split(char::from(separators.component))
+        .next()
+        .unwrap_or_default();
+    let mut numbers = version
+        .trim()
+        .split('.')
+        .map(|part| part.parse::<u32>().unwrap_or(0));
+    let (major, minor) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    (major, minor) >= (2, 5)
+}
+
+/// MSH-15 or MSH-16 (table 0155).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// AL
+    Always,
+    /// NE
+    Never,
+    /// ER
+    OnError,
+    /// SU
+    OnSuccess,
+    /// Empty or not in the table.
+    Unstated,
+}
+
+/// What the sender asks for: accept acknowledgement (MSH-15), application acknowledgement (MSH-16).
+pub fn requested_acknowledgements(message: &Message<'_>) -> (Condition, Condition) {
+    let condition = |field: Field<'_>| match field.component(1).code() {
+        Some("AL") => Condition::Always,
+        Some("NE") => Condition::Never,
+        Some("ER") => Condition::OnError,
+        Some("SU") => Condition::OnSuccess,
+        _ => Condition::Unstated,
+    };
+    (
+        condition(message.field("MSH", 15)),
+        condition(message.field("MSH", 16)),
+    )
+}
+
+/// A receiver's reply to a message of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// MSA-1.
+    pub code: AckCode,
+    /// MSA-2: MSH-10 of the message it answers.
+    pub control_id: String,
+    /// MSA-3, escapes resolved. Written by others: may hold anything.
+    pub text: Option<String>,
+    /// Table 0357 code from ERR, in either style.
+    pub error_code: Option<String>,
+}
+
+impl Reply {
+    /// `None` when there is no MSA segment with a known code. The message type is not looked at: some receivers answer
+    /// with other types.
+    pub fn of(message: &Message<'_>) -> Option<Self> {
+        let msa = message.segment("MSA")?;
+        let err = |field: usize, component: usize| {
+            message.field("ERR", field).component(component).code()
+        };
+        Some(Self {
+            code: AckCode::of(msa.field(1).component(1).code()?)?,
+            control_id: msa.field(2).value().code().unwrap_or_default().to_owned(),
+            text: msa
+                .field(3)
+                .value()
+                .code()
+                .map(|text| message.separators().unescape(text).into_owned()),
+            error_code: err(3, 1).or_else(|| err(1, 4)).map(str::to_owned),
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "ack_tests.rs"]
+mod tests;

@@ -1,0 +1,35 @@
+//! HL7 v2 messages: reading (tolerant), a typed ADT view, acknowledgements, writing (strict), files.
+//!
+//! Accept liberally, emit strictly: real feeds break the HL7 UK profile (A.3, 2010) in delimiters, line ends,
+//! character sets and field use, and a message is only refused when its header cannot be understood.
+//! Segments and fields are found once and read lazily; values are borrowed from the message.
+
+mod ack;
+mod adt;
+pub mod batch;
+mod charset;
+mod codes;
+mod escape;
+mod message;
+mod nhs_number;
+mod part;
+mod person;
+mod separators;
+mod time;
+mod visit;
+pub mod write;
+
+pub use ack::{
+    AckCode, AckMode, Acknowledgement, Condition, ErrorCode, ErrorDetail, ErrorLocation, Reply,
+    acknowledge, reject_unreadable, requested_acknowledgements,
+};
+pub use adt::Adt;
+pub use charset::{Decoded, decode};
+pub use codes::{AdministrativeSex, PatientClass, ProcessingId, Trigger};
+pub use message::{Hl7Error, Message};
+pub use nhs_number::{NhsNumberCandidate, NhsNumberRule, TenDigits};
+pub use part::{Component, Field, Indexed, Repetition, Segment, Value};
+pub use person::{Address, DeathSignal, PatientIdentifier, PersonName};
+pub use separators::{SeparatorFault, Separators};
+pub use time::{Clock, Hl7Time, Hl7TimeError, Precision, Zone};
+pub use visit::{Location, TimeSource, VisitTime};

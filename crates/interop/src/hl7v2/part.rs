@@ -1,0 +1,320 @@
+//! Parts of a message below the segment: field, repetition, component, subcomponent. All borrowed, all lazy.
+
+use std::borrow::Cow;
+
+use memchr::{memchr, memchr_iter};
+
+use super::Separators;
+
+/// What stands at a place. HL7 means three different things by nothing: not sent, sent empty (no change), and `""`
+/// (delete what you have).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Value<'m> {
+    /// The segment ends before this place, or is not there.
+    Absent,
+    /// Nothing between two delimiters: not supported, or no change.
+    Empty,
+    /// `""`: known to be nothing.
+    Null,
+    /// Raw text, escapes unresolved.
+    Text(&'m str),
+}
+
+impl<'m> Value<'m> {
+    fn of(raw: Option<&'m str>) -> Self {
+        match raw {
+            None => Self::Absent,
+            Some("") => Self::Empty,
+            Some("\"\"") => Self::Null,
+            Some(text) => Self::Text(text),
+        }
+    }
+
+    /// The raw text, if there is any.
+    pub fn text(self) -> Option<&'m str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Absent | Self::Empty | Self::Null => None,
+        }
+    }
+
+    /// As a code or identifier: trimmed, and `None` when only white space is left.
+    pub fn code(self) -> Option<&'m str> {
+        self.text().map(str::trim).filter(|text| !text.is_empty())
+    }
+}
+
+impl std::fmt::Debug for Value<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Absent => f.write_str("Absent"),
+            Self::Empty => f.write_str("Empty"),
+            Self::Null => f.write_str("Null"),
+            Self::Text(text) => write!(f, "Text({} bytes)", text.len()),
+        }
+    }
+}
+
+/// One segment.
+#[derive(Clone, Copy)]
+pub struct Segment<'m> {
+    text: &'m str,
+    separators: Separators,
+}
+
+impl<'m> Segment<'m> {
+    pub(crate) fn new(text: &'m str, separators: Separators) -> Self {
+        Self { text, separators }
+    }
+
+    /// `PID`, `ZU1` …
+    pub fn id(&self) -> &'m str {
+        self.text.get(..3).unwrap_or(self.text)
+    }
+
+    /// The segment as it was sent, joined lines included.
+    pub fn raw(&self) -> &'m str {
+        self.text
+    }
+
+    /// Field `number`, from 1. In a header segment field 1 is the separator itself.
+    pub fn field(&self, number: usize) -> Field<'m> {
+        let raw = match (self.is_header(), number) {
+            (_, 0) => None,
+            (true, 1) => self.text.get(3..4),
+            (true, n) => nth(self.text, self.separators.field, n - 1),
+            (false, n) => nth(self.text, self.separators.field, n),
+        };
+        Field {
+            raw,
+            separators: self.separators,
+        }
+    }
+
+    /// Finds fields `1..N` in one pass and stops there: for reading many fields of one segment.
+    pub fn index<const N: usize>(&self) -> Indexed<'m, N> {
+        let mut fields = [None; N];
+        let mut put = |at: usize, raw: &'m str| {
+            if let Some(slot) = fields.get_mut(at) {
+                *slot = Some(raw);
+            }
+        };
+        let shift = usize::from(self.is_header());
+        if let (1, Some(separator)) = (shift, self.text.get(3..4)) {
+            put(1, separator);
+        }
+        let (mut number, mut start) = (0, 0);
+        for end in memchr_iter(self.separators.field, self.text.as_bytes()) {
+            if number > 0 {
+                put(number + shift, &self.text[start..end]);
+            }
+            (number, start) = (number + 1, end + 1);
+            if number + shift >= N {
+                return Indexed {
+                    fields,
+                    separators: self.separators,
+                };
+            }
+        }
+        if number > 0 {
+            put(number + shift, &self.text[start..]);
+        }
+        Indexed {
+            fields,
+            separators: self.separators,
+        }
+    }
+
+    fn is_header(&self) -> bool {
+        matches!(self.id(), "MSH" | "FHS" | "BHS")
+    }
+}
+
+/// Fields `1..N` of one segment, already located.
+#[derive(Clone, Copy)]
+pub struct Indexed<'m, const N: usize> {
+    fields: [Option<&'m str>; N],
+    separators: Separators,
+}
+
+impl<'m, const N: usize> Indexed<'m, N> {
+    pub(crate) fn absent(separators: Separators) -> Self {
+        Self {
+            fields: [None; N],
+            separators,
+        }
+    }
+
+    /// Indexes `segment`, unless one was indexed before.
+    pub(crate) fn fill(&mut self, segment: Segment<'m>) {
+        if self.is_absent() {
+            *self = segment.index();
+        }
+    }
+
+    pub(crate) fn is_absent(&self) -> bool {
+        self.fields.iter().all(Option::is_none)
+    }
+
+    /// Field `number`, from 1; absent from `N` on.
+    pub fn field(&self, number: usize) -> Field<'m> {
+        Field {
+            raw: self.fields.get(number).copied().flatten(),
+            separators: self.separators,
+        }
+    }
+}
+
+/// One field, with its repetitions.
+#[derive(Clone, Copy)]
+pub struct Field<'m> {
+    raw: Option<&'m str>,
+    separators: Separators,
+}
+
+impl<'m> Field<'m> {
+    pub(crate) fn absent(separators: Separators) -> Self {
+        Self {
+            raw: None,
+            separators,
+        }
+    }
+
+    /// The whole field, delimiters included.
+    pub fn value(&self) -> Value<'m> {
+        Value::of(self.raw)
+    }
+
+    /// Every repetition, an empty first one included; none when the field is absent.
+    pub fn repetitions(&self) -> impl Iterator<Item = Repetition<'m>> + use<'m> {
+        let separators = self.separators;
+        pieces(self.raw, separators.repetition).map(move |raw| Repetition {
+            raw: Some(raw),
+            separators,
+        })
+    }
+
+    /// The first repetition.
+    pub fn first(&self) -> Repetition<'m> {
+        let raw = self.raw.map(|raw| until(raw, self.separators.repetition));
+        Repetition {
+            raw,
+            separators: self.separators,
+        }
+    }
+
+    /// Component `number` (from 1) of the first repetition.
+    pub fn component(&self, number: usize) -> Component<'m> {
+        self.first().component(number)
+    }
+}
+
+/// One repetition of a field.
+#[derive(Clone, Copy)]
+pub struct Repetition<'m> {
+    raw: Option<&'m str>,
+    separators: Separators,
+}
+
+impl<'m> Repetition<'m> {
+    /// The whole repetition, component separators included.
+    pub fn value(&self) -> Value<'m> {
+        Value::of(self.raw)
+    }
+
+    /// Component `number`, from 1.
+    pub fn component(&self, number: usize) -> Component<'m> {
+        let raw = match (self.raw, number.checked_sub(1)) {
+            (Some(raw), Some(n)) => nth(raw, self.separators.component, n),
+            _ => None,
+        };
+        Component {
+            raw,
+            separators: self.separators,
+        }
+    }
+
+    /// Whether every component that was sent is `""`: HL7 UK A.3 deletes a composite field only then.
+    pub fn is_delete(&self) -> bool {
+        self.raw.is_some_and(|raw| {
+            pieces(Some(raw), self.separators.component).all(|piece| piece == "\"\"")
+        })
+    }
+}
+
+/// One component.
+#[derive(Clone, Copy)]
+pub struct Component<'m> {
+    raw: Option<&'m str>,
+    separators: Separators,
+}
+
+impl<'m> Component<'m> {
+    /// The whole component, subcomponent separators included.
+    pub fn value(&self) -> Value<'m> {
+        Value::of(self.raw)
+    }
+
+    /// Subcomponent `number`, from 1. Without a declared separator the component is its own only subcomponent.
+    pub fn subcomponent(&self, number: usize) -> Value<'m> {
+        let raw = match (self.raw, number, self.separators.subcomponent) {
+            (_, 0, _) | (None, ..) => None,
+            (Some(raw), n, Some(separator)) => nth(raw, separator, n - 1),
+            (Some(raw), 1, None) => Some(raw),
+            (Some(_), _, None) => None,
+        };
+        Value::of(raw)
+    }
+
+    /// Trimmed text of the first subcomponent with escapes resolved; `None` when there is none.
+    pub fn decoded(&self) -> Option<Cow<'m, str>> {
+        self.subcomponent(1)
+            .code()
+            .map(|text| self.separators.unescape(text))
+    }
+
+    /// Trimmed text of the first subcomponent, escapes unresolved: for codes and identifiers.
+    pub fn code(&self) -> Option<&'m str> {
+        self.subcomponent(1).code()
+    }
+}
+
+macro_rules! redacted_debug {
+    ($($part:ident),+) => {$(
+        impl std::fmt::Debug for $part<'_> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, concat!(stringify!($part), "({:?})"), self.value())
+            }
+        }
+    )+};
+}
+
+redacted_debug!(Field, Repetition, Component);
+
+impl std::fmt::Debug for Segment<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Segment({}, {} bytes)", self.id(), self.text.len())
+    }
+}
+
+fn until(text: &str, separator: u8) -> &str {
+    memchr(separator, text.as_bytes()).map_or(text, |end| &text[..end])
+}
+
+/// Piece `n`, from 0. Separators are ASCII, so every cut is a character boundary.
+fn nth(text: &str, separator: u8, n: usize) -> Option<&str> {
+    let start = match n.checked_sub(1) {
+        None => 0,
+        Some(before) => memchr_iter(separator, text.as_bytes()).nth(before)? + 1,
+    };
+    Some(until(&text[start..], separator))
+}
+
+fn pieces(text: Option<&str>, separator: u8) -> impl Iterator<Item = &str> {
+    text.into_iter()
+        .flat_map(move |text| text.split(char::from(separator)))
+}
+
+#[cfg(test)]
+#[path = "part_tests.rs"]
+mod tests;

@@ -1,0 +1,333 @@
+//! HL7 times: `YYYY[MM[DD[HH[MM[SS[.S…]]]]]][±ZZZZ]`.
+//!
+//! A time without an offset is the wall clock of Europe/London. On the last Sunday of October one hour happens twice:
+//! the first (summer time) is taken and the reading says so. On the last Sunday of March one hour does not happen: the
+//! clock is moved forward by the hour and the reading says so. A date of birth is never read through here: it has no
+//! instant.
+
+use std::sync::LazyLock;
+
+use jiff::civil::{Date, DateTime, Time};
+use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
+
+static LONDON: LazyLock<TimeZone> = LazyLock::new(|| {
+    TimeZone::get("Europe/London").expect("the time zone database is compiled in")
+});
+
+/// How much of the time was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Precision {
+    /// `2025`
+    Year,
+    /// `202503`
+    Month,
+    /// `20250301`
+    Day,
+    /// `2025030114`
+    Hour,
+    /// `202503011405`
+    Minute,
+    /// `20250301140509`
+    Second,
+    /// `20250301140509.25`
+    Fraction,
+}
+
+/// Which clock the time was read on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Zone {
+    /// The message gave the offset from UTC, in minutes east.
+    Stated {
+        /// Minutes east of UTC.
+        offset_minutes: i32,
+    },
+    /// The message gave none.
+    EuropeLondon,
+}
+
+/// Whether the wall clock names one instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clock {
+    /// Exactly one.
+    Unique,
+    /// Two, when the clocks go back; the earlier was taken.
+    Ambiguous,
+    /// None, when the clocks go forward; the time after the gap was taken.
+    Nonexistent,
+}
+
+/// A time from a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hl7Time<'m> {
+    /// As it was sent.
+    pub raw: &'m str,
+    /// Microseconds since 1970-01-01T00:00:00Z; what was not written counts as its beginning.
+    pub instant_us: i64,
+    /// How much was written.
+    pub precision: Precision,
+    /// Which clock.
+    pub zone: Zone,
+    /// Whether that clock names one instant.
+    pub clock: Clock,
+}
+
+/// Why text is not a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Hl7TimeError {
+    /// Wrong length, a character that is no digit, or an offset that cannot be read.
+    #[error("the time is malformed")]
+    Malformed,
+    /// Digits that name no date, no time of day or no offset.
+    #[error("the time is out of range")]
+    OutOfRange,
+}
+
+impl<'m> Hl7Time<'m> {
+    /// Reads one time; spaces around it are ignored. For a field, pass its first component.
+    pub fn parse(raw: &'m str) -> Result<Self, Hl7TimeError> {
+        let (clock_text, zone) = split_zone(raw.trim())?;
+        let (digits, fraction) = match clock_text.split_once('.') {
+            Some((digits, fraction)) => (digits, Some(fraction)),
+            None => (clock_text, None),
+        };
+        if !digits.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(Hl7TimeError::Malformed);
+        }
+        let mut precision = match digits.len() {
+            4 => Precision::Year,
+            6 => Precision::Month,
+            8 => Precision::Day,
+            10 => Precision::Hour,
+            12 => Precision::Minute,
+            14 => Precision::Second,
+            _ => return Err(Hl7TimeError::Malformed),
+        };
+        let mut nanosecond = 0;
+        if let Some(fraction) = fraction {
+            if precision != Precision::Second {
+                return Err(Hl7TimeError::Malformed);
+            }
+            nanosecond = microseconds(fraction)? * 1000;
+            precision = Precision::Fraction;
+        }
+        let local = civil(digits, nanosecond).ok_or(Hl7TimeError::OutOfRange)?;
+        let (timestamp, clock) = match zone {
+            Zone::Stated { offset_minutes } => {
+                let offset = Offset::from_seconds(offset_minutes * 60)
+                    .map_err(|_| Hl7TimeError::OutOfRange)?;
+                (offset.to_timestamp(local), Clock::Unique)
+            }
+            Zone::EuropeLondon => {
+                let ambiguous = LONDON.to_ambiguous_timestamp(local);
+                let clock = match ambiguous.offset() {
+                    AmbiguousOffset::Unambiguous { .. } => Clock::Unique,
+                    AmbiguousOffset::Fold { .. } => Clock::Ambiguous,
+                    AmbiguousOffset::Gap { .. } => Clock::Nonexistent,
+                };
+                (ambiguous.compatible(), clock)
+            }
+        };
+        let instant_us = timestamp
+            .map_err(|_| Hl7TimeError::OutOfRange)?
+            .as_microsecond();
+        Ok(Self {
+            raw,
+            instant_us,
+            precision,
+            zone,
+            clock,
+        })
+    }
+
+    /// Whether the wall clock names two instants.
+    pub fn is_ambiguous(&self) -> bool {
+        self.clock == Clock::Ambiguous
+    }
+}
+
+/// A calendar date from the first eight digits, whatever follows: the only safe reading of a date of birth.
+pub(crate) fn date_of_first_eight(text: &str) -> Option<Date> {
+    let digits = text
+        .trim()
+        .get(..8)
+        .filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?;
+    Some(civil(digits, 0)?.date())
+}
+
+fn civil(digits: &str, nanosecond: i32) -> Option<DateTime> {
+    let number = |from: usize, to: usize, otherwise: i8| match digits.get(from..to) {
+        Some(two) => two.parse::<i8>().ok(),
+        None => Some(otherwise),
+    };
+    let year = digits
+        .get(..4)?
+        .parse::<i16>()
+        .ok()
+        .filter(|&year| year > 0)?;
+    let date = Date::new(year, number(4, 6, 1)?, number(6, 8, 1)?).ok()?;
+    let time = Time::new(
+        number(8, 10, 0)?,
+        number(10, 12, 0)?,
+        number(12, 14, 0)?,
+        nanosecond,
+    )
+    .ok()?;
+    Some(DateTime::from_parts(date, time))
+}
+
+fn microseconds(fraction: &str) -> Result<i32, Hl7TimeError> {
+    if fraction.is_empty() || fraction.len() > 9 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(Hl7TimeError::Malformed);
+    }
+    let kept = &fraction[..fraction.len().min(6)];
+    let missing = 6 - u32::try_from(kept.len()).map_err(|_| Hl7TimeError::Malformed)?;
+    kept.parse::<i32>()
+        .map(|value| value * 10_i32.pow(missing))
+        .map_err(|_| Hl7TimeError::Malformed)
+}
+
+/// Splits `+0100`, `-05:00` or `Z` from the end.
+fn split_zone(text: &str) -> Result<(&str, Zone), Hl7TimeError> {
+    if let Some(clock) = text.strip_suffix('Z') {
+        return Ok((clock, Zone::Stated { offset_minutes: 0 }));
+    }
+    let Some(at) = text.find(['+', '-']) else {
+        return Ok((text, Zone::EuropeLondon));
+    };
+    let digits: String = text[at + 1..].chars().filter(|&c| c != ':').collect();
+    if digits.len() != 4 || !digits.bytes().all(|b| b.is_ascii_digit()) || text.len() - at > 6 {
+        return Err(Hl7TimeError::Malformed);
+    }
+    let number = |part: &str| part.parse::<i32>().map_err(|_| Hl7TimeError::Malformed);
+    let (hours, minutes) = (number(&digits[..2])?, number(&digits[2..])?);
+    if hours > 14 || minutes > 59 {
+        return Err(Hl7TimeError::OutOfRange);
+    }
+    let sign = if text.as_bytes()[at] == b'-' { -1 } else { 1 };
+    Ok((
+        &text[..at],
+        Zone::Stated {
+            offset_minutes: sign * (hours * 60 + minutes),
+        },
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn utc(raw: &str) -> String {
+        let time = Hl7Time::parse(raw).expect("a time");
+        jiff::Timestamp::from_microsecond(time.instant_us)
+            .expect("in range")
+            .to_string()
+    }
+
+    #[test]
+    fn every_precision_is_read() {
+        for (raw, precision, instant) in [
+            ("2025", Precision::Year, "2025-01-01T00:00:00Z"),
+            ("202502", Precision::Month, "2025-02-01T00:00:00Z"),
+            ("20250203", Precision::Day, "2025-02-03T00:00:00Z"),
+            ("2025020304", Precision::Hour, "2025-02-03T04:00:00Z"),
+            ("202502030405", Precision::Minute, "2025-02-03T04:05:00Z"),
+            ("20250203040506", Precision::Second, "2025-02-03T04:05:06Z"),
+            (
+                "20250203040506.7",
+                Precision::Fraction,
+                "2025-02-03T04:05:06.7Z",
+            ),
+        ] {
+            assert_eq!(
+                Hl7Time::parse(raw).map(|t| t.precision),
+                Ok(precision),
+                "{raw}"
+            );
+            assert_eq!(utc(raw), instant);
+        }
+    }
+
+    #[test]
+    fn a_stated_offset_is_used() {
+        assert_eq!(utc("20140529080238.241+0100"), "2014-05-29T07:02:38.241Z");
+        assert_eq!(utc("20120918173931-0500"), "2012-09-18T22:39:31Z");
+        assert_eq!(utc("202501011200Z"), "2025-01-01T12:00:00Z");
+        assert_eq!(
+            Hl7Time::parse("202501011200+0215").map(|t| t.zone),
+            Ok(Zone::Stated {
+                offset_minutes: 135
+            })
+        );
+    }
+
+    #[test]
+    fn without_an_offset_the_wall_clock_is_london() {
+        assert_eq!(utc("20250701120000"), "2025-07-01T11:00:00Z");
+        assert_eq!(utc("20250101120000"), "2025-01-01T12:00:00Z");
+        assert_eq!(
+            Hl7Time::parse("20250701").map(|t| (t.zone, t.clock)),
+            Ok((Zone::EuropeLondon, Clock::Unique))
+        );
+    }
+
+    #[test]
+    fn the_repeated_october_hour_is_taken_as_the_first_and_flagged() {
+        let time = Hl7Time::parse("20251026013000").expect("a time");
+        assert!(time.is_ambiguous());
+        assert_eq!(utc("20251026013000"), "2025-10-26T00:30:00Z");
+        assert_eq!(
+            Hl7Time::parse("20251026020000").map(|t| t.clock),
+            Ok(Clock::Unique)
+        );
+        assert_eq!(
+            Hl7Time::parse("20251026013000+0000").map(|t| t.clock),
+            Ok(Clock::Unique)
+        );
+    }
+
+    #[test]
+    fn the_missing_march_hour_is_moved_forward_and_flagged() {
+        assert_eq!(
+            Hl7Time::parse("20250330013000").map(|t| t.clock),
+            Ok(Clock::Nonexistent)
+        );
+        assert_eq!(utc("20250330013000"), "2025-03-30T01:30:00Z");
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused() {
+        for raw in [
+            "",
+            "%s",
+            "19760121+",
+            "1994050216163360",
+            "2025-01-01",
+            "202",
+            "20250101120000.",
+            "2025010112.5",
+        ] {
+            assert_eq!(Hl7Time::parse(raw), Err(Hl7TimeError::Malformed), "{raw}");
+        }
+        for raw in [
+            "20251301",
+            "20250230",
+            "2025010124",
+            "202501011260",
+            "00000000",
+            "20250101+1500",
+            "20250101120060",
+        ] {
+            assert_eq!(Hl7Time::parse(raw), Err(Hl7TimeError::OutOfRange), "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_date_of_birth_is_its_first_eight_digits() {
+        let written = |text| date_of_first_eight(text).map(|date| date.to_string());
+        assert_eq!(written("19780701000000").as_deref(), Some("1978-07-01"));
+        assert_eq!(written("19760121+").as_deref(), Some("1976-01-21"));
+        assert_eq!(written("01/10/1948"), None);
+        assert_eq!(written("19780230"), None);
+        assert_eq!(written("197807"), None);
+    }
+}
