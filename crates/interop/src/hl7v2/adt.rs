@@ -153,7 +153,7 @@ impl<'m> Adt<'m> {
     }
 
     fn has_patient(&self) -> bool {
-        !self.pid.is_absent()
+        self.pid.is_filled()
     }
 
     /// Indexes a segment that is needed. Of duplicates the first counts.

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
+use memchr::{memchr_iter, memchr2};
 
 /// A message as text, with how it became so.
 pub struct Decoded<'a> {
@@ -81,25 +82,34 @@ fn label(raw: &[u8]) -> Label {
     let Some(&separator) = raw.get(3) else {
         return Label::Absent;
     };
-    let line = raw
-        .split(|&b| b == b'\r' || b == b'\n')
-        .next()
-        .unwrap_or(raw);
-    let field = line.split(|&b| b == separator).nth(17).unwrap_or_default();
-    let first = field.split(|&b| b == b'~').next().unwrap_or_default();
-    let name = String::from_utf8_lossy(first).trim().to_ascii_uppercase();
-    match name.as_str() {
-        "" | "\"\"" => Label::Absent,
-        "ASCII" | "US-ASCII" | "ISO IR6" => Label::Ascii,
-        "UNICODE" | "UNICODE UTF-8" | "UTF-8" | "UTF8" => Label::Utf8,
-        _ => {
-            let whatwg = match name.strip_prefix("8859/") {
-                Some(part) => format!("iso-8859-{part}"),
-                None => name,
-            };
-            Encoding::for_label_no_replacement(whatwg.as_bytes())
-                .map_or(Label::Unknown, Label::Named)
-        }
+    let end = memchr2(b'\r', b'\n', raw).unwrap_or(raw.len());
+    // MSH-1 is the separator itself, so MSH-18 begins behind the seventeenth.
+    let Some(before) = memchr_iter(separator, &raw[..end]).nth(16) else {
+        return Label::Absent;
+    };
+    let rest = &raw[before + 1..end];
+    let length = rest
+        .iter()
+        .position(|&b| b == separator || b == b'~')
+        .unwrap_or(rest.len());
+    let name = rest[..length].trim_ascii();
+    let is_any = |names: &[&str]| {
+        names
+            .iter()
+            .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+    };
+    if is_any(&["", "\"\""]) {
+        Label::Absent
+    } else if is_any(&["ASCII", "US-ASCII", "ISO IR6"]) {
+        Label::Ascii
+    } else if is_any(&["UNICODE", "UNICODE UTF-8", "UTF-8", "UTF8"]) {
+        Label::Utf8
+    } else {
+        let whatwg = match name.strip_prefix(b"8859/") {
+            Some(part) => [b"iso-8859-", part].concat(),
+            None => name.to_vec(),
+        };
+        Encoding::for_label_no_replacement(&whatwg).map_or(Label::Unknown, Label::Named)
     }
 }
 

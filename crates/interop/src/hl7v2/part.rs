@@ -93,36 +93,9 @@ impl<'m> Segment<'m> {
 
     /// Finds fields `1..N` in one pass and stops there: for reading many fields of one segment.
     pub fn index<const N: usize>(&self) -> Indexed<'m, N> {
-        let mut fields = [None; N];
-        let mut put = |at: usize, raw: &'m str| {
-            if let Some(slot) = fields.get_mut(at) {
-                *slot = Some(raw);
-            }
-        };
-        let shift = usize::from(self.is_header());
-        if let (1, Some(separator)) = (shift, self.text.get(3..4)) {
-            put(1, separator);
-        }
-        let (mut number, mut start) = (0, 0);
-        for end in memchr_iter(self.separators.field, self.text.as_bytes()) {
-            if number > 0 {
-                put(number + shift, &self.text[start..end]);
-            }
-            (number, start) = (number + 1, end + 1);
-            if number + shift >= N {
-                return Indexed {
-                    fields,
-                    separators: self.separators,
-                };
-            }
-        }
-        if number > 0 {
-            put(number + shift, &self.text[start..]);
-        }
-        Indexed {
-            fields,
-            separators: self.separators,
-        }
+        let mut indexed = Indexed::absent(self.separators);
+        indexed.fill(*self);
+        indexed
     }
 
     fn is_header(&self) -> bool {
@@ -135,6 +108,7 @@ impl<'m> Segment<'m> {
 pub struct Indexed<'m, const N: usize> {
     fields: [Option<&'m str>; N],
     separators: Separators,
+    filled: bool,
 }
 
 impl<'m, const N: usize> Indexed<'m, N> {
@@ -142,18 +116,44 @@ impl<'m, const N: usize> Indexed<'m, N> {
         Self {
             fields: [None; N],
             separators,
+            filled: false,
         }
     }
 
     /// Indexes `segment`, unless one was indexed before.
     pub(crate) fn fill(&mut self, segment: Segment<'m>) {
-        if self.is_absent() {
-            *self = segment.index();
+        if self.filled {
+            return;
+        }
+        self.filled = true;
+        let text = segment.text;
+        let mut put = |number: usize, raw: &'m str| {
+            if let Some(slot) = self.fields.get_mut(number) {
+                *slot = Some(raw);
+            }
+        };
+        let shift = usize::from(segment.is_header());
+        if let (1, Some(separator)) = (shift, text.get(3..4)) {
+            put(1, separator);
+        }
+        let (mut number, mut start) = (0, 0);
+        for end in memchr_iter(segment.separators.field, text.as_bytes()) {
+            if number > 0 {
+                put(number + shift, &text[start..end]);
+            }
+            (number, start) = (number + 1, end + 1);
+            if number + shift >= N {
+                return;
+            }
+        }
+        if number > 0 {
+            put(number + shift, &text[start..]);
         }
     }
 
-    pub(crate) fn is_absent(&self) -> bool {
-        self.fields.iter().all(Option::is_none)
+    /// Whether a segment was indexed.
+    pub(crate) fn is_filled(&self) -> bool {
+        self.filled
     }
 
     /// Field `number`, from 1; absent from `N` on.
