@@ -6,6 +6,11 @@
 
 pub mod auth;
 pub mod config;
+pub mod connect;
 mod files;
+pub mod health;
 pub mod http;
+pub mod service;
+pub mod supervisor;
+pub mod telemetry;
 pub mod trace;
