@@ -4,12 +4,15 @@
 //! Nothing here knows a clinical fact. Nothing here is global: every value is built by `main` (or a test) and handed
 //! on, so that two whole systems run side by side in one process.
 
+pub mod admin;
 pub mod auth;
 pub mod config;
 pub mod connect;
+pub mod disk;
 mod files;
 pub mod health;
 pub mod http;
+pub mod lock;
 pub mod service;
 pub mod supervisor;
 pub mod telemetry;

@@ -11,8 +11,8 @@ use axum::http::StatusCode;
 use hearthline_nhs::HomeId;
 use hearthline_runtime::auth::{Caller, Role};
 use hearthline_runtime::http::{
-    self, AccessRow, Command, Gate, IfMatch, Kind, PathOf, Problem, QueryOf, Reason, Receipt,
-    Route, Scope, Search, Shell, access_table, codes, not_found, not_here_yet, rejected,
+    AccessRow, Command, Gate, IfMatch, Kind, PathOf, Problem, QueryOf, Reason, Receipt, Route,
+    Scope, Search, Shell, access_table, codes, not_found, not_here_yet, rejected,
 };
 use reqwest::{Method, RequestBuilder, Response};
 use serde::{Deserialize, Serialize};
@@ -34,18 +34,19 @@ struct Page {
     _limit: Option<u32>,
 }
 
-#[derive(Default)]
 struct Desk {
     entered: Notify,
-    release: Semaphore0,
+    release: Semaphore,
     finished: Notify,
 }
 
-struct Semaphore0(Semaphore);
-
-impl Default for Semaphore0 {
+impl Default for Desk {
     fn default() -> Self {
-        Self(Semaphore::new(0))
+        Self {
+            entered: Notify::new(),
+            release: Semaphore::new(0),
+            finished: Notify::new(),
+        }
     }
 }
 
@@ -88,7 +89,7 @@ async fn search(reason: Reason, Search(_): Search<OpenCall>) -> String {
 
 async fn wait(State(desk): State<Arc<Desk>>, _: Command<Value>) -> StatusCode {
     desk.entered.notify_one();
-    let _permit = desk.release.0.acquire().await.expect("open");
+    let _permit = desk.release.acquire().await.expect("open");
     desk.finished.notify_one();
     StatusCode::OK
 }
@@ -440,7 +441,7 @@ async fn the_same_command_twice_at_once_is_still_running_and_ends_without_its_ca
     let _ = first.await;
     let (status, _, _) = refused(send().await.expect("answered")).await;
     assert_eq!(status, 409);
-    fixture.desk.release.0.add_permits(2);
+    fixture.desk.release.add_permits(2);
     fixture.desk.finished.notified().await;
     fixture.shell.drain().await;
 }
@@ -561,5 +562,4 @@ fn the_documented_codes_are_the_codes_of_the_shell() {
     }
     let names: BTreeSet<_> = codes::CODES.iter().map(|code| code.code).collect();
     assert_eq!(names.len(), codes::CODES.len(), "a code is there twice");
-    let _ = http::internal();
 }

@@ -13,6 +13,9 @@ use std::io;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use axum::Router;
+use axum::http::header;
+use axum::routing::get;
 use opentelemetry::metrics::{Meter, MeterProvider};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{
@@ -151,6 +154,16 @@ impl Telemetry {
             // After the stop nothing is collected any more.
             Err(error) => format!("# metrics are not available: {error}\n"),
         }
+    }
+
+    /// `/metrics`, without a token: it holds no personal data.
+    pub fn router(self: &Arc<Self>) -> Router {
+        let telemetry = self.clone();
+        let answer = move || async move {
+            const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+            ([(header::CONTENT_TYPE, TEXT)], telemetry.render_metrics())
+        };
+        Router::new().route("/metrics", get(answer))
     }
 
     /// Exports what waits. Blocks: on a runtime's thread use `spawn_blocking`.
