@@ -266,3 +266,45 @@ fn a_key_file_that_holds_no_key_is_said_and_left_alone() {
     assert!(matches!(refused, Err(IssuerError::NotAKey { .. })));
     assert_eq!(fs::read_to_string(&path).expect("still there"), "nonsense");
 }
+
+/// An RSA public key and a token signed with it at 2025-06-15T15:06:40Z; the private key is not kept.
+const RSA_MODULUS: &str = concat!(
+    "xTUBPBc8aHbI9Gx4SxRHo9lbdM7tgH2xQdbevusonFcRrTXs0FmzCVHZHfxyxqcDQYcNf_C5x9-QTn989i7wJZhU",
+    "6MoiSaW2QFTAV1jGUqlGO8JPXaFBO1hXUubjp148EmxFXgpdK9nq-UbGhFwAfhir5nCw5gwKFDIeM3KUMLvy7pom",
+    "P5cgS6gTPdVkL0cB7JohP158H-nhTfwzhZlv5ykw4JwxJRL4yNa6-b88fTmMuq3u1SHHb4U4ZKD8kbKFzwGoAM37",
+    "q2XMp9jm0m7q1Pve9JRJ2nOgiV7CIFwqrgdni7UJvGSEgVQEOrgxiNm5y-HTGMIfZTlhiiMzqfK4eQ",
+);
+const RSA_TOKEN: &str = concat!(
+    "eyJhbGciOiJSUzI1NiIsImtpZCI6InJzYS0xIiwidHlwIjoiSldUIn0.eyJpc3MiOiJoZWFydGhsaW5lLXRlc3Qi",
+    "LCJhdWQiOlsib3RoZXIiLCJoZWFydGhsaW5lIl0sInN1YiI6InNvbWVib2R5IiwiaWF0IjoxNzUwMDAwMDAwLCJu",
+    "YmYiOjE3NTAwMDAwMDAsImV4cCI6MTc1MDAwMzYwMCwicm9sZSI6ImFuYWx5c3QiLCJvcmciOiJWTDAwMSJ9.KUl",
+    "AyU8rvXdCjjHC0pum3jix8hPFMZy-29tThJ6FhpGaSZYr0Ao4le83Mj9FEwzAdWVChQJ1WrbZkNpnvhFfMrXeWuW",
+    "HQN1IMAQMN2IbFJyinAWy9vPJqC0fzCukoZnauKlbmK3exjA8MDQe7cAd8XVIoB4XWRRmTwZwObJcTGuSJAWfhtF",
+    "GS5wUn7iH7SyhKPab1EZ3Rzl8hBBYDCMGcUszOpfaG3EBFuGwtwcK95FR1rW5aV3BOkF5cPhQ8Kwgk6fZpiIeWbc",
+    "vT00T1jVoTk7m7EoopQQQxfIciaAXNa8F0LlQQhOAFb5SsRCg9oL2ErnOlf0YLkEe4NPtPVTs7A",
+);
+
+#[tokio::test]
+async fn rs256_tokens_of_other_issuers_are_taken() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("jwks.json");
+    let key = format!(
+        r#"{{"kty":"RSA","kid":"rsa-1","use":"sig","alg":"RS256","e":"AQAB","n":"{RSA_MODULUS}"}}"#
+    );
+    fs::write(&path, format!(r#"{{"keys":[{key}]}}"#)).expect("written");
+    let verifier = Verifier::new(VerifierOptions {
+        issuer: ISSUER.to_owned(),
+        audience: AUDIENCE.to_owned(),
+        leeway_s: 5,
+        keys: KeySource::File(path),
+    })
+    .expect("verifier");
+    let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_750_000_600);
+    let caller = verifier.verify(RSA_TOKEN, then).await.expect("taken");
+    assert_eq!((caller.role, caller.session), (Role::Analyst, false));
+    let later = then + HOUR;
+    assert_eq!(
+        verifier.verify(RSA_TOKEN, later).await,
+        Err(AuthError::Expired)
+    );
+}
