@@ -345,6 +345,42 @@ fn id(bytes: &Bytes) -> Option<[u8; ID_LENGTH]> {
     bytes.as_ref().try_into().ok()
 }
 
+/// A field holds no code that this version knows, or none at all where there must be one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the code of {0} is missing or not known")]
+pub struct UnknownCode(pub &'static str);
+
+/// A service's own enum as the contracts number it; [`coded!`](crate::coded) stamps it.
+pub trait Coded: Sized {
+    /// The number in the contracts.
+    fn code(self) -> i32;
+    /// The value of a number.
+    ///
+    /// # Errors
+    /// [`UnknownCode`] for zero (unspecified) and for numbers that this version does not know.
+    fn of_code(code: i32) -> Result<Self, UnknownCode>;
+}
+
+/// Maps enums of a service to enums of the contracts, variant by variant, both ways.
+///
+/// `coded! { Channel = call::Channel { Telephone = Telephone, Video = Video } }`
+#[macro_export]
+macro_rules! coded {
+    ($($ours:ty = $theirs:ty { $($variant:ident = $number:ident),+ $(,)? })+) => {$(
+        impl $crate::wire::Coded for $ours {
+            fn code(self) -> i32 {
+                (match self { $(<$ours>::$variant => <$theirs>::$number),+ }) as i32
+            }
+            fn of_code(code: i32) -> Result<Self, $crate::wire::UnknownCode> {
+                match <$theirs>::try_from(code) {
+                    $(Ok(<$theirs>::$number) => Ok(<$ours>::$variant),)+
+                    _ => Err($crate::wire::UnknownCode(stringify!($ours))),
+                }
+            }
+        }
+    )+};
+}
+
 macro_rules! context_events {
     ($($context:ident: $event:path, $fact:path;)*) => {$(
         impl ContextEvent for $event {

@@ -22,6 +22,7 @@
 //! | [`coordinates`] | positions and distances |
 //! | [`opening_hours`] | when a service or pharmacy is open |
 //! | [`london`] | Europe/London civil time and ISO weeks |
+//! | [`words`] | enums with a stable code word for each variant |
 
 pub mod contact;
 pub mod coordinates;
@@ -36,6 +37,7 @@ pub mod organisation;
 pub mod personal;
 pub mod prescription;
 pub mod sctid;
+pub mod words;
 
 pub use contact::{EmailAddress, EmailAddressError, Postcode, PostcodeError};
 pub use coordinates::{Coordinates, CoordinatesError};

@@ -15,5 +15,6 @@ pub mod http;
 pub mod lock;
 pub mod service;
 pub mod supervisor;
+pub mod tasks;
 pub mod telemetry;
 pub mod trace;

@@ -8,13 +8,16 @@ use crate::http::{
 };
 use hearthline_contracts::envelope::ActorRole;
 use hearthline_eventing::{
-    Actor, AuditRow, Cause, Claim, ClaimHolder, ClaimRule, Kernel, NotNow, Occurred, StoreError,
-    Workers, trace,
+    Actor, AuditRow, Cause, Claim, ClaimHolder, ClaimRule, Kernel, NotNow, Occurred, Store,
+    StoreError, Workers, trace,
 };
 use hearthline_nhs::StreamId;
+use hearthline_nhs::words::Word;
 use jiff::Timestamp;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// A long-running task of a service beside the kernel's workers (a listener). It ends with the token; ending before is a
@@ -97,6 +100,89 @@ pub fn repeated(holder: &ClaimHolder, body_digest: [u8; 32]) -> Result<Receipt, 
         return Err(key_reused());
     }
     Ok(receipt(holder.owner, holder.version, holder.position))
+}
+
+/// The receipt of an earlier request under this key, where there was one. Asked when a rule refuses: a repeat of a command
+/// that took effect must hear its receipt again and not that its effect is in the way.
+pub async fn earlier(
+    store: &dyn Store,
+    key: &IdempotencyKey,
+    body_digest: [u8; 32],
+) -> Result<Option<Receipt>, Problem> {
+    let rows = store
+        .query(
+            "select digest, owner, version, position from claims where scope = $1 and key = $2",
+            &[IDEMPOTENCY.into(), key.digest.into()],
+        )
+        .await?;
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
+    if row.blob(0).as_ref() != body_digest {
+        return Err(key_reused());
+    }
+    Ok(Some(receipt(
+        row.stream(1),
+        row.int(2).unsigned_abs(),
+        row.int(3).unsigned_abs(),
+    )))
+}
+
+/// How long a command waits for a fact of another topic that it names, before it answers 503 `not_here_yet`.
+pub const NAMED_FACTS_WAIT: Duration = Duration::from_secs(2);
+/// Between two looks at what is awaited. Commits of what was consumed wake nobody, so waiting is looking again.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// Looks until there is something to see, for at most `patience`. `None`: it has not come.
+pub async fn wait_for<T, F, Fut>(patience: Duration, mut look: F) -> Result<Option<T>, StoreError>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<Option<T>, StoreError>>,
+{
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(seen) = look().await? {
+            return Ok(Some(seen));
+        }
+        if Instant::now() + LOOK_AGAIN > deadline {
+            return Ok(None);
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// A time out of a body, RFC 3339 with an offset; 400 naming the field.
+pub fn instant(field: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
+    text.map(|text| {
+        text.parse()
+            .map_err(|_| invalid_field(field, "a time such as 2026-11-22T02:10:00Z"))
+    })
+    .transpose()
+}
+
+/// A code word out of a body; 400 naming the field and the words allowed.
+pub fn word<T: Word>(field: &str, text: &str) -> Result<T, Problem> {
+    T::parse(text).map_err(|unknown| invalid_field(field, unknown.to_string()))
+}
+
+/// As [`word`], for a field that may be left out.
+pub fn opt_word<T: Word>(field: &str, text: Option<&str>) -> Result<Option<T>, Problem> {
+    text.map(|text| word(field, text)).transpose()
+}
+
+/// A time (µs UTC) as answers write it; empty for one outside the calendar.
+pub fn rfc3339(at_us: i64) -> String {
+    Timestamp::from_microsecond(at_us).map_or_else(|_| String::new(), |at| at.to_string())
+}
+
+/// An identifier as answers write it.
+pub fn uuid_of(id: [u8; 16]) -> uuid::Uuid {
+    uuid::Uuid::from_bytes(id)
+}
+
+/// A fresh random identifier.
+pub fn random_id() -> [u8; 16] {
+    *uuid::Uuid::new_v4().as_bytes()
 }
 
 pub fn receipt(stream: StreamId, version: u64, position: u64) -> Receipt {
