@@ -21,7 +21,6 @@ create table if not exists claims (
   expires_at integer,
   primary key (scope, key)
 ) without rowid;
-create index if not exists claims_owner on claims (owner);
 create index if not exists claims_expiry on claims (expires_at) where expires_at is not null;
 
 -- How far each partition was taken, by whom.
@@ -145,9 +144,11 @@ create index if not exists inbox_person on inbox (person_tag) where state = 'hel
 create index if not exists inbox_place on inbox (place_tag) where state = 'held';
 create index if not exists inbox_day on inbox (day);
 
--- Facts as consumed, without their sealed part, in arrival order: what a rebuild replays.
+-- Facts as consumed, without their sealed part, in arrival order: what a rebuild replays. `position` is that of this service's
+-- newest event then, so that its own events are replayed in between.
 create table if not exists archive (
   seq integer primary key,
+  position integer not null,
   topic text not null,
   payload blob not null
 );
