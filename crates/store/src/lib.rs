@@ -6,9 +6,15 @@
 mod batch;
 mod keyring;
 mod rebuild;
+mod rows;
 mod sqlite;
 mod writer;
 
 pub use keyring::SqliteKeyring;
 pub use rebuild::{Rebuilt, checksum};
 pub use sqlite::{Faults, NoFaults, Options, SqliteStore};
+
+/// Asks SQLite whether a file that nobody uses is sound.
+pub async fn check_file(file: &std::path::Path) -> Result<(), hearthline_eventing::StoreError> {
+    sqlite::check_file(file).await
+}

@@ -1,7 +1,7 @@
 //! SQLite behind the store port: one writing connection owned by the writer task, a few reading ones, and one that moves
 //! the write-ahead log into the file so that no commit waits for it.
 
-use crate::writer::{Writer, WriterHandle};
+use crate::writer::{WRITER_CACHE_MIB, Writer, WriterHandle};
 use async_trait::async_trait;
 use hearthline_contracts::topics::Topic;
 use hearthline_eventing::{Answer, Committed, Conn, DbError, Dialect, Recorded, Row, Script, Store, StoreError, StoredBlob, Unit, Value, View};
@@ -26,6 +26,10 @@ pub trait Faults: Send + Sync {
     fn lose_answer(&self) -> bool {
         false
     }
+    /// Called when a lost answer is looked up: true = that fails too.
+    fn hide_outcome(&self) -> bool {
+        false
+    }
 }
 
 /// No injected faults.
@@ -46,6 +50,7 @@ pub struct Options {
 #[derive(Clone)]
 pub struct SqliteStore {
     service: &'static str,
+    pub(crate) topic: &'static Topic,
     readers: SqlitePool,
     writer: WriterHandle,
     pub(crate) file: PathBuf,
@@ -64,7 +69,7 @@ impl Drop for AbortOnDrop {
 impl SqliteStore {
     /// Opens or creates the file, brings its tables up to date and starts the writer.
     pub async fn open(options: Options) -> Result<Self, StoreError> {
-        let mut conn = SqliteConn::open(&options.file, 32).await?;
+        let mut conn = SqliteConn::open(&options.file, WRITER_CACHE_MIB).await?;
         let mut ddl = SCHEMA.to_owned();
         for view in &options.views {
             for table in view.tables() {
@@ -82,7 +87,7 @@ impl SqliteStore {
         let views = options.views.clone();
         let writer = Writer::start(conn, &options).await?;
         let checkpoints = tokio::spawn(move_wal(file.clone(), writer.committed()));
-        Ok(SqliteStore { service: options.service, readers, writer, file, views, _checkpoints: Arc::new(AbortOnDrop(checkpoints)) })
+        Ok(SqliteStore { service: options.service, topic: options.topic, readers, writer, file, views, _checkpoints: Arc::new(AbortOnDrop(checkpoints)) })
     }
 
     /// Runs a function on the writing connection between two batches (rebuild's swap).
@@ -267,11 +272,11 @@ async fn run(conn: &mut SqliteConnection, script: Script) -> Result<Vec<Row>, Db
 
 pub(crate) fn db_error(e: sqlx::Error) -> DbError {
     if let sqlx::Error::Database(db) = &e {
-        if db.is_unique_violation() || db.is_check_violation() {
+        // Primary result codes: 8 read-only, 10 I/O error, 13 full, 14 cannot open, 19 constraint, 20 wrong type.
+        let code = db.code().and_then(|c| c.parse::<i32>().ok()).unwrap_or(0) & 0xff;
+        if matches!(code, 19 | 20) {
             return DbError::Constraint;
         }
-        // Primary result codes: 8 read-only, 10 I/O error, 13 full, 14 cannot open.
-        let code = db.code().and_then(|c| c.parse::<i32>().ok()).unwrap_or(0) & 0xff;
         if matches!(code, 8 | 10 | 13 | 14) {
             return DbError::Unwritable(describe(&e));
         }
@@ -289,4 +294,18 @@ pub(crate) fn describe(e: &sqlx::Error) -> String {
 
 pub(crate) fn unavailable(e: DbError) -> StoreError {
     StoreError::Unavailable(e.to_string())
+}
+
+/// SQLite's own check of a whole file.
+pub(crate) async fn check_file(file: &Path) -> Result<(), StoreError> {
+    let mut conn = SqliteConn::open(file, 8).await?;
+    let mut script = Script::default();
+    script.push("pragma quick_check(1)", &[]);
+    let rows = conn.run(script).await.map_err(unavailable)?;
+    conn.close().await;
+    match rows.first().and_then(|r| r.opt_text(0)) {
+        Some("ok") => Ok(()),
+        Some(other) => Err(StoreError::Unavailable(other.to_owned())),
+        None => Err(StoreError::Unavailable("it does not answer".to_owned())),
+    }
 }
