@@ -32,10 +32,10 @@ const TASKS: Table = Table {
   stream blob not null,
   kind text not null,
   role text not null,
-  due_at bigint not null,
+  due_at integer not null,
   overdue integer not null,
   subject_id blob,
-  opened_at bigint not null
+  opened_at integer not null
 );
 create index if not exists tasks_stream on tasks (stream);",
 };
