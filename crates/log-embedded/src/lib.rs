@@ -117,6 +117,7 @@ impl EmbeddedLog {
 #[async_trait]
 impl Log for EmbeddedLog {
     async fn publish(&self, topic: &'static str, records: Vec<Outgoing>) -> Result<(), LogError> {
+        self.shared.partition(topic, 0)?;
         let (reply, done) = oneshot::channel();
         self.jobs.send(Job::Publish { topic, records, reply }).await.map_err(unavailable)?;
         done.await.map_err(unavailable)?
@@ -191,7 +192,9 @@ impl PartitionReader for Reader {
         let next = self.next;
         self.wake.wait_for(|high| *high > next).await.map_err(unavailable)?;
         let records = self.shared.read(self.topic, self.partition, next, max).await?;
-        self.next += i64::try_from(records.len()).expect("a page is small");
+        if let Some(last) = records.last() {
+            self.next = last.offset + 1;
+        }
         Ok(records)
     }
 }
@@ -277,9 +280,15 @@ async fn write(mut conn: SqliteConnection, shared: Arc<Shared>, mut queue: mpsc:
         let done = insert(&mut conn, &placed).await;
         if done.is_ok() {
             shared.published(placed);
-        } else if let Err(error) = sqlx::raw_sql("rollback").execute(&mut conn).await {
-            // Fails where the transaction had not begun.
-            tracing::debug!(%error, "nothing to roll back");
+        } else {
+            if let Err(error) = sqlx::raw_sql("rollback").execute(&mut conn).await {
+                // Fails where the transaction had not begun.
+                tracing::debug!(%error, "nothing to roll back");
+            }
+            // The failed answer may have been that of a commit: what lies in the file counts.
+            if let Err(error) = resume(&mut conn, &shared).await {
+                tracing::warn!(%error, "the log's ends could not be read");
+            }
         }
         for reply in replies {
             // The relay that asked may be stopping.
@@ -293,6 +302,25 @@ async fn write(mut conn: SqliteConnection, shared: Arc<Shared>, mut queue: mpsc:
             return;
         }
     }
+}
+
+/// Sets every partition's end to what the file holds.
+async fn resume(conn: &mut SqliteConnection, shared: &Shared) -> Result<(), LogError> {
+    let rows = sqlx::query(AssertSqlSafe("select topic, partition, max(record_offset) from records group by topic, partition".to_owned()))
+        .fetch_all(conn)
+        .await
+        .map_err(unavailable)?;
+    for row in rows {
+        let (topic, partition, last): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
+        let Some(topic) = usize::try_from(topic).ok().and_then(|n| ALL.get(n)) else { continue };
+        let Some(partition) = u16::try_from(partition).ok().and_then(|p| shared.partitions.get(&(topic.name, p))) else { continue };
+        if *partition.high.borrow() <= last {
+            // The tail in memory is contiguous up to the end, so it starts anew.
+            *lock(&partition.tail) = Tail::default();
+            partition.high.send_replace(last + 1);
+        }
+    }
+    Ok(())
 }
 
 /// One call a batch: each statement would be a hop to the driver's thread.

@@ -13,15 +13,17 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use zeroize::Zeroizing;
 
+// Rows lie in the order of their making: a row that moves when pages are balanced could leave a copy of its key behind.
 const SCHEMA: &str = "
 create table if not exists keys (
-  id blob primary key,
+  seq integer primary key,
+  id blob not null unique,
   context text not null,
   kek_id text not null,
   wrapped blob,
   created_at integer not null,
   destroyed_at integer
-) without rowid;
+);
 ";
 const BATCH_KEYS_MAX: usize = 512;
 
@@ -49,6 +51,8 @@ impl SqliteKeyring {
         let kek = Arc::new(Kek::load(kek_file, file.exists())?);
         let mut conn = SqliteConn::open(file, 8).await.map_err(unavailable)?;
         conn.batch(&format!("pragma secure_delete = on; pragma wal_autocheckpoint = 1000; {SCHEMA}")).await.map_err(unavailable)?;
+        empty_wal(&mut conn).await?;
+        kek.check(&mut conn).await?;
         let reader = SqliteConn::open(file, 4).await.map_err(unavailable)?;
         let (jobs, queue) = mpsc::channel(4_096);
         tokio::spawn(write(conn, kek.clone(), queue));
@@ -97,7 +101,7 @@ async fn write(mut conn: SqliteConn, kek: Arc<Kek>, mut queue: mpsc::Receiver<Jo
         match create(&mut conn, &kek, &creates).await {
             Ok(states) => {
                 for (id, _, reply) in creates {
-                    let _ = reply.send(states.get(&id).cloned().ok_or(KeyringError::Missing));
+                    let _ = reply.send(states.get(&id).cloned().unwrap_or(Err(KeyringError::Missing)));
                 }
             }
             Err(error) => {
@@ -112,7 +116,7 @@ async fn write(mut conn: SqliteConn, kek: Arc<Kek>, mut queue: mpsc::Receiver<Jo
 
 type Wanted = ([u8; 16], String, oneshot::Sender<Result<KeyState, KeyringError>>);
 
-async fn create(conn: &mut SqliteConn, kek: &Kek, wanted: &[Wanted]) -> Result<HashMap<[u8; 16], KeyState>, KeyringError> {
+async fn create(conn: &mut SqliteConn, kek: &Kek, wanted: &[Wanted]) -> Result<HashMap<[u8; 16], Result<KeyState, KeyringError>>, KeyringError> {
     let mut states = HashMap::with_capacity(wanted.len());
     let mut rows = Vec::with_capacity(wanted.len());
     for (id, context, _) in wanted {
@@ -123,7 +127,7 @@ async fn create(conn: &mut SqliteConn, kek: &Kek, wanted: &[Wanted]) -> Result<H
         getrandom::fill(bytes.as_mut_slice()).map_err(unavailable)?;
         let key = DataKey(Arc::new(bytes));
         rows.push(vec![(*id).into(), context.as_str().into(), kek.id.as_str().into(), kek.wrap(id, context, &key).into(), now_us().into()]);
-        states.insert(*id, KeyState::Key { context: context.clone(), key });
+        states.insert(*id, Ok(KeyState::Key { context: context.clone(), key }));
     }
     let mut script = Script::default();
     let n = rows.len();
@@ -145,7 +149,7 @@ async fn create(conn: &mut SqliteConn, kek: &Kek, wanted: &[Wanted]) -> Result<H
         let mut script = Script::default();
         script.push(&format!("select id, context, kek_id, wrapped from keys where id in ({places})"), &ids);
         for row in conn.run(script).await.map_err(unavailable)? {
-            states.insert(row.id(0), kek.unwrap(&row)?);
+            states.insert(row.id(0), kek.unwrap(&row));
         }
     }
     Ok(states)
@@ -155,8 +159,19 @@ async fn destroy(conn: &mut SqliteConn, id: [u8; 16]) -> Result<bool, KeyringErr
     let mut script = Script::default();
     script.push("update keys set wrapped = null, destroyed_at = $2 where id = $1 and wrapped is not null returning id", &[id.into(), now_us().into()]);
     let lived = !conn.run(script).await.map_err(unavailable)?.is_empty();
-    conn.batch("pragma wal_checkpoint(truncate)").await.map_err(unavailable)?;
+    empty_wal(conn).await?;
     Ok(lived)
+}
+
+/// Moves the write-ahead log into the file and cuts it to nothing: it holds pages as they were before a key was destroyed.
+async fn empty_wal(conn: &mut SqliteConn) -> Result<(), KeyringError> {
+    let mut script = Script::default();
+    script.push("pragma wal_checkpoint(truncate)", &[]);
+    let is_busy = conn.run(script).await.map_err(unavailable)?.first().is_none_or(|r| r.flag(0));
+    if is_busy {
+        return Err(KeyringError::Unavailable("another process reads the keyring, so its write-ahead log still holds what was destroyed; repeat it".to_owned()));
+    }
+    Ok(())
 }
 
 impl Kek {
@@ -171,12 +186,7 @@ impl Kek {
             let mut bytes = Zeroizing::new([0u8; 32]);
             getrandom::fill(bytes.as_mut_slice()).map_err(unavailable)?;
             let text = Zeroizing::new(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>());
-            let mut options = std::fs::OpenOptions::new();
-            options.write(true).create_new(true);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            let mut out = options.open(file).map_err(unavailable)?;
-            out.write_all(text.as_bytes()).and_then(|()| out.sync_all()).map_err(unavailable)?;
+            write_durably(file, text.as_bytes()).map_err(unavailable)?;
         }
         let text = Zeroizing::new(std::fs::read_to_string(file).map_err(unavailable)?);
         let text = text.trim();
@@ -189,6 +199,13 @@ impl Kek {
             *byte = u8::from_str_radix(&text[2 * i..2 * i + 2], 16).map_err(|_| malformed())?;
         }
         Ok(Kek { id: "file-1".to_owned(), key: DataKey(Arc::new(key)) })
+    }
+
+    /// Opens some living key, so that a wrong key-encryption key is noticed before new keys are wrapped under it.
+    async fn check(&self, conn: &mut SqliteConn) -> Result<(), KeyringError> {
+        let mut script = Script::default();
+        script.push("select id, context, kek_id, wrapped from keys where wrapped is not null order by seq desc limit 1", &[]);
+        conn.run(script).await.map_err(unavailable)?.first().map_or(Ok(()), |row| self.unwrap(row).map(drop))
     }
 
     fn wrap(&self, id: &[u8; 16], context: &str, key: &DataKey) -> Vec<u8> {
@@ -211,6 +228,26 @@ impl Kek {
     fn associated(&self, id: &[u8; 16], context: &str) -> Vec<u8> {
         [id.as_slice(), context.as_bytes(), &[0], self.id.as_bytes()].concat()
     }
+}
+
+/// Writes a new file of mode 0600 that is there whole or not at all.
+fn write_durably(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut aside = file.as_os_str().to_owned();
+    aside.push(".new");
+    match std::fs::remove_file(&aside) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut out = options.open(&aside)?;
+    out.write_all(bytes)?;
+    out.sync_all()?;
+    std::fs::rename(&aside, file)?;
+    std::fs::File::open(folder)?.sync_all()
 }
 
 fn unavailable(e: impl std::fmt::Display) -> KeyringError {

@@ -1,17 +1,18 @@
 //! Rebuilding a service's views from its archive, beside the living ones, and swapping them in one commit.
 //!
-//! The archive is replayed in arrival order through the same `apply` into a new file; then, between two batches of the writer, the
+//! The archive and the service's own events are replayed in the order in which they came, through the same `apply`, into a new file; then, between two batches of the writer, the
 //! tail is replayed, both are compared by checksum and the rows are exchanged. Outsiders' views over the tables stay.
 
 use crate::sqlite::{SqliteConn, SqliteStore, unavailable};
-use hearthline_contracts::topics;
+use hearthline_contracts::topics::{self, Topic};
 use hearthline_contracts::wire;
-use hearthline_eventing::{Conn, Fact, Row, Script, StoreError, Table, Tx, Value, View, ViewError};
+use hearthline_eventing::{Conn, Fact, Row, Script, Store, StoreError, Table, Tx, Value, View, ViewError};
 use sha2::{Digest, Sha256};
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-const PAGE_ROWS: i64 = 10_000;
+const PAGE_ROWS: usize = 10_000;
 
 /// What a rebuild found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,10 +27,24 @@ pub struct Rebuilt {
 
 impl SqliteStore {
     /// Replays the archive. With `swap` the rebuilt rows replace the living ones even where they differ: that is what a
-    /// rebuild is for; the answer says whether they did.
+    /// rebuild is for; the answer says whether they did. Refused where the archive does not hold every fact that was taken,
+    /// because the swap would lose the others.
     pub async fn rebuild(&self, swap: bool) -> Result<Rebuilt, StoreError> {
+        let sql = "select (select coalesce(sum(count), 0) from dispositions where kind = 'applied'), (select count(*) from archive)";
+        let counted = self.query(sql, &[]).await?;
+        if let Some((taken, archived)) = counted.first().map(|r| (r.int(0), r.int(1)))
+            && archived < taken
+        {
+            return Err(StoreError::Refused(format!("{taken} facts were taken but {archived} archived; the views cannot be rebuilt")));
+        }
         let file = self.file.with_extension("rebuild");
         remove(&file)?;
+        let rebuilt = self.rebuild_beside(file.clone(), swap).await;
+        remove(&file)?;
+        rebuilt
+    }
+
+    async fn rebuild_beside(&self, file: PathBuf, swap: bool) -> Result<Rebuilt, StoreError> {
         let mut target = SqliteConn::open(&file, 64).await?;
         let mut ddl = "pragma synchronous = off;\n".to_owned();
         for table in tables(&self.views) {
@@ -38,15 +53,15 @@ impl SqliteStore {
         }
         target.batch(&ddl).await.map_err(unavailable)?;
         let mut source = SqliteConn::open(&self.file, 16).await?;
-        let mut at = 0;
-        let mut facts = replay(&mut source, &mut target, &self.views, &mut at).await?;
+        let mut at = Replay { topic: self.topic, seq: 0, position: 0 };
+        let mut facts = at.run(&mut source, &mut target, &self.views).await?;
         source.close().await;
 
-        let (views, path) = (self.views.clone(), file.clone());
+        let (views, path) = (self.views.clone(), file);
         let (tell, told) = tokio::sync::oneshot::channel();
         self.exclusively(Box::new(move |live| {
             Box::pin(async move {
-                facts += replay(live, &mut target, &views, &mut at).await?;
+                facts += at.run(live, &mut target, &views).await?;
                 let before = checksum(live, &views).await.map_err(unavailable)?;
                 let after = checksum(&mut target, &views).await.map_err(unavailable)?;
                 target.batch("pragma wal_checkpoint(truncate)").await.map_err(unavailable)?;
@@ -60,39 +75,90 @@ impl SqliteStore {
             })
         }))
         .await?;
-        remove(&file)?;
         told.await.map_err(|_| StoreError::Unavailable("the rebuild ended early".to_owned()))
     }
 }
 
-async fn replay(source: &mut SqliteConn, target: &mut SqliteConn, views: &[Arc<dyn View>], at: &mut i64) -> Result<u64, StoreError> {
-    let mut facts = 0;
-    loop {
+/// How far archive and own events were replayed.
+struct Replay {
+    topic: &'static Topic,
+    seq: i64,
+    position: i64,
+}
+
+impl Replay {
+    /// Replays what is there behind the last run; gives how many facts that was.
+    async fn run(&mut self, source: &mut SqliteConn, target: &mut SqliteConn, views: &[Arc<dyn View>]) -> Result<u64, StoreError> {
+        let (mut archived, mut own) = (VecDeque::new(), VecDeque::new());
+        // One statement: both ends are of one moment.
         let mut script = Script::default();
-        script.push("select seq, topic, payload from archive where seq > $1 order by seq limit $2", &[(*at).into(), PAGE_ROWS.into()]);
-        let rows = source.run(script).await.map_err(unavailable)?;
-        let Some(last) = rows.last() else { return Ok(facts) };
-        *at = last.int(0);
-        let page = rows.into_iter().map(fact).collect::<Result<Vec<_>, _>>()?;
-        facts += page.len() as u64;
-        let mut head = Script::default();
-        head.push("begin immediate", &[]);
-        let mut tx = Tx::with_script(target, head);
-        for view in views {
-            view.apply(&mut tx, &page).await.map_err(|e| match e {
-                ViewError::Unreadable(what) => StoreError::Refused(format!("a view cannot take {what}")),
-                ViewError::Db(e) => unavailable(e),
-            })?;
+        script.push("select (select coalesce(max(seq), 0) from archive), (select coalesce(max(position), 0) from events)", &[]);
+        let end = source.run(script).await.map_err(unavailable)?.first().map_or((0, 0), |r| (r.int(0), r.int(1)));
+        let mut facts = 0;
+        loop {
+            if archived.is_empty() {
+                let sql = "select seq, topic, payload, position from archive where seq > $1 and seq <= $2 order by seq limit $3";
+                archived = page(source, sql, self.seq, end.0).await?;
+            }
+            if own.is_empty() {
+                let sql = "select position, '', payload, position from events where position > $1 and position <= $2 order by position limit $3";
+                own = page(source, sql, self.position, end.1).await?;
+            }
+            let mut batch = Vec::new();
+            // Up to where one of the two has to be read on.
+            while batch.len() < PAGE_ROWS {
+                let (foreign, mine) = (archived.front(), own.front());
+                let mine_first = match (foreign, mine) {
+                    (None, None) => break,
+                    (None, Some(_)) if self.seq < end.0 => break,
+                    (Some(_), None) if self.position < end.1 => break,
+                    (foreign, mine) => mine.is_some_and(|m| foreign.is_none_or(|f| m.int(3) <= f.int(3))),
+                };
+                let row = if mine_first { own.pop_front() } else { archived.pop_front() };
+                let Some(row) = row else { break };
+                if mine_first {
+                    self.position = row.int(0);
+                } else {
+                    self.seq = row.int(0);
+                }
+                batch.push(fact(row, mine_first.then_some(self.topic))?);
+            }
+            if batch.is_empty() {
+                return Ok(facts);
+            }
+            facts += batch.len() as u64;
+            apply(target, views, &batch).await?;
         }
-        tx.execute("commit", &[]);
-        tx.flush().await.map_err(unavailable)?;
     }
 }
 
-fn fact(row: Row) -> Result<Fact, StoreError> {
-    let payload = row.blob(2).clone();
-    let topic = topics::by_name(row.text(1)).ok_or_else(|| StoreError::Refused("the archive names a topic that is not in the catalogue".to_owned()))?;
-    let parts = wire::split(&payload).map_err(|_| StoreError::Refused("an archived fact does not decode".to_owned()))?;
+async fn page(conn: &mut SqliteConn, sql: &str, after: i64, until: i64) -> Result<VecDeque<Row>, StoreError> {
+    let mut script = Script::default();
+    script.push(sql, &[after.into(), until.into(), (PAGE_ROWS as u64).into()]);
+    Ok(conn.run(script).await.map_err(unavailable)?.into())
+}
+
+async fn apply(target: &mut SqliteConn, views: &[Arc<dyn View>], facts: &[Fact]) -> Result<(), StoreError> {
+    let mut head = Script::default();
+    head.push("begin immediate", &[]);
+    let mut tx = Tx::with_script(target, head);
+    for view in views {
+        view.apply(&mut tx, facts).await.map_err(|e| match e {
+            ViewError::Unreadable(what) => StoreError::Refused(format!("a view cannot take {what}")),
+            ViewError::Db(e) => unavailable(e),
+        })?;
+    }
+    tx.execute("commit", &[]);
+    tx.flush().await.map_err(unavailable)?;
+    Ok(())
+}
+
+/// A fact without its sealed part; `own` is the topic of the service's own events.
+fn fact(row: Row, own: Option<&'static Topic>) -> Result<Fact, StoreError> {
+    let undecodable = |_| StoreError::Refused("an archived fact does not decode".to_owned());
+    let payload = wire::without_personal(row.blob(2)).map_err(undecodable)?;
+    let topic = own.or_else(|| topics::by_name(row.text(1))).ok_or_else(|| StoreError::Refused("the archive names a topic that is not in the catalogue".to_owned()))?;
+    let parts = wire::split(&payload).map_err(undecodable)?;
     Ok(Fact { topic: topic.name, envelope: parts.envelope, sealed: None, payload })
 }
 

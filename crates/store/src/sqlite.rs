@@ -156,6 +156,10 @@ impl Store for SqliteStore {
     fn set_open(&self, open: Result<(), String>) {
         self.writer.set_open(open);
     }
+
+    fn opened(&self) -> Result<(), String> {
+        self.writer.opened()
+    }
 }
 
 fn recorded(r: Row) -> Recorded {

@@ -22,6 +22,7 @@ const BATCH_UNITS_MAX: usize = 512;
 const QUEUE_UNITS_MAX: usize = 4_096;
 const LINGER_MAX: Duration = Duration::from_micros(400);
 const BATCH_ROWS_KEPT_US: i64 = 3_600_000_000;
+pub(crate) const WRITER_CACHE_MIB: i64 = 32;
 
 type Reply = oneshot::Sender<Result<Answer, StoreError>>;
 /// Work on the writing connection between two batches.
@@ -69,6 +70,10 @@ impl WriterHandle {
         self.committed.clone()
     }
 
+    pub(crate) fn opened(&self) -> Result<(), String> {
+        self.open.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
     pub(crate) fn set_open(&self, open: Result<(), String>) {
         *self.open.write().unwrap_or_else(std::sync::PoisonError::into_inner) = open;
     }
@@ -86,6 +91,8 @@ pub(crate) struct Writer {
     ledger: Ledger,
     committed: watch::Sender<Committed>,
     swept_at: Instant,
+    /// A commit's outcome is unknown, so nothing that the ledger remembers can be relied on.
+    doubtful: bool,
 }
 
 impl Writer {
@@ -93,7 +100,7 @@ impl Writer {
         let ledger = Ledger::load(&mut conn, options.topic, options.views.clone()).await.map_err(unavailable)?;
         let (committed, watch) = watch::channel(Committed { position: ledger.position(), work: 0 });
         let (jobs, queue) = mpsc::channel(QUEUE_UNITS_MAX);
-        let writer = Writer { conn, file: options.file.clone(), faults: options.faults.clone(), ledger, committed, swept_at: Instant::now() };
+        let writer = Writer { conn, file: options.file.clone(), faults: options.faults.clone(), ledger, committed, swept_at: Instant::now(), doubtful: false };
         tokio::spawn(writer.run(queue));
         Ok(WriterHandle { jobs, committed: watch, open: Arc::new(RwLock::new(Ok(()))) })
     }
@@ -146,7 +153,7 @@ impl Writer {
             other => other,
         };
         let answers = match answers {
-            Ok(answers) => answers.into_iter().map(Ok).collect(),
+            Ok(answers) => answers,
             Err(BatchError::OutcomeUnknown) => units.iter().map(|_| Err(StoreError::OutcomeUnknown)).collect(),
             Err(error) if units.len() == 1 => vec![Err(error.into())],
             Err(error) => {
@@ -154,7 +161,7 @@ impl Writer {
                 let mut answers = Vec::with_capacity(units.len());
                 for unit in &units {
                     answers.push(match self.attempt(std::slice::from_ref(unit), Care::FromTables).await {
-                        Ok(mut one) => Ok(one.remove(0)),
+                        Ok(mut one) => one.remove(0),
                         Err(error) => Err(error.into()),
                     });
                 }
@@ -171,13 +178,25 @@ impl Writer {
         }
     }
 
-    async fn attempt(&mut self, units: &[Unit], care: Care) -> Result<Vec<Answer>, BatchError> {
+    async fn attempt(&mut self, units: &[Unit], care: Care) -> Result<Vec<Result<Answer, StoreError>>, BatchError> {
+        if self.doubtful {
+            self.reload().await?;
+        }
         let Verdict { batch, answers } = self.ledger.judge(&mut self.conn, units, care).await?;
         if batch.is_empty() {
             return Ok(answers);
         }
-        self.write(&batch).await?;
-        self.ledger.committed(batch, units);
+        if let Err(error) = self.write(&batch).await {
+            self.doubtful |= matches!(error, BatchError::OutcomeUnknown);
+            return Err(error);
+        }
+        self.ledger.committed(batch);
+        self.tell();
+        Ok(answers)
+    }
+
+    /// Wakes the workers if there is something new.
+    fn tell(&self) {
         let position = self.ledger.position();
         let work = self.ledger.work();
         self.committed.send_if_modified(|c| {
@@ -185,7 +204,17 @@ impl Writer {
             *c = Committed { position, work };
             changed
         });
-        Ok(answers)
+    }
+
+    /// Starts over from the tables on a new connection.
+    async fn reload(&mut self) -> Result<(), BatchError> {
+        let failed = |e: StoreError| BatchError::Db(DbError::Failed(e.to_string()));
+        let fresh = SqliteConn::open(&self.file, WRITER_CACHE_MIB).await.map_err(failed)?;
+        std::mem::replace(&mut self.conn, fresh).close().await;
+        self.ledger.reload(&mut self.conn).await?;
+        self.doubtful = false;
+        self.tell();
+        Ok(())
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<(), BatchError> {
@@ -221,13 +250,26 @@ impl Writer {
         }
     }
 
-    /// Asks a new connection whether the batch is there.
+    /// Asks a new connection, which has taken the lock, whether the batch is there.
     async fn look_up(&mut self, id: [u8; 16]) -> Result<(), BatchError> {
-        let mut fresh = SqliteConn::open(&self.file, 8).await.map_err(|_| BatchError::OutcomeUnknown)?;
-        let mut script = Script::default();
-        script.push("select 1 from batches where batch_id = $1", &[Value::from(id)]);
-        let found = fresh.run(script).await.map_err(|_| BatchError::OutcomeUnknown)?;
+        if self.faults.hide_outcome() {
+            return Err(BatchError::OutcomeUnknown);
+        }
+        let fresh = SqliteConn::open(&self.file, WRITER_CACHE_MIB).await.map_err(|_| BatchError::OutcomeUnknown)?;
+        // Closed first: it may still hold the lock.
         std::mem::replace(&mut self.conn, fresh).close().await;
+        let mut script = Script::default();
+        script.push("begin immediate", &[]);
+        script.push("select 1 from batches where batch_id = $1", &[Value::from(id)]);
+        script.push("commit", &[]);
+        let found = match self.conn.run(script).await {
+            Ok(found) => found,
+            Err(_) => {
+                // Fails where the transaction had not begun.
+                let _ = self.conn.batch("rollback").await;
+                return Err(BatchError::OutcomeUnknown);
+            }
+        };
         if found.is_empty() { Err(BatchError::NotCommitted) } else { Ok(()) }
     }
 
@@ -249,7 +291,6 @@ pub(crate) enum BatchError {
     View(&'static str),
     OutcomeUnknown,
     NotCommitted,
-    Refused(String),
 }
 
 impl From<DbError> for BatchError {
@@ -266,7 +307,6 @@ impl From<BatchError> for StoreError {
             BatchError::View(what) => StoreError::Refused(format!("a view cannot take {what}")),
             BatchError::OutcomeUnknown => StoreError::OutcomeUnknown,
             BatchError::NotCommitted => StoreError::Unavailable("the commit did not take place".to_owned()),
-            BatchError::Refused(why) => StoreError::Refused(why),
         }
     }
 }

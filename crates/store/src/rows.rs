@@ -1,0 +1,309 @@
+//! A judged unit as rows and statements: each table gets one plain statement a batch where it can.
+
+use crate::batch::{Batch, Ledger, Overlay, Standing, append};
+use hearthline_eventing::{CheckpointChange, Claim, ClaimHolder, ClaimKey, ClaimRule, DeliveryChange, Fact, InboxChange, ParkedChange, Script, TimerChange, Unit, Value};
+use hearthline_nhs::StreamId;
+use std::collections::{BTreeMap, HashMap};
+
+/// Rows gathered per table, so that each table gets one plain statement.
+#[derive(Default)]
+pub(crate) struct Rows {
+    events: Vec<Vec<Value>>,
+    claims: Vec<Vec<Value>>,
+    seen: HashMap<(String, StreamId), (u64, [u8; 16])>,
+    tally: BTreeMap<(String, &'static str, &'static str, String), u64>,
+    archive: Vec<Vec<Value>>,
+    blobs: Vec<Vec<Value>>,
+    audit: Vec<Vec<Value>>,
+    rest: Script,
+}
+
+impl Rows {
+    pub(crate) fn add(&mut self, ledger: &Ledger, unit: &Unit, batch: &mut Batch, overlay: &mut Overlay, now: i64) {
+        // Releases first: a unit may give up a key and claim it anew.
+        for key in &unit.releases {
+            self.flush_claims();
+            self.rest.push("delete from claims where scope = $1 and key = $2", &[key.scope.into(), key.key.clone().into()]);
+            overlay.claims.insert(key.clone(), Standing::Free);
+        }
+        for write in &unit.writes {
+            for event in &write.events {
+                batch.position += 1;
+                self.events.push(vec![
+                    batch.position.into(),
+                    event.stream.into(),
+                    event.version.into(),
+                    event.event_id.into(),
+                    event.name.into(),
+                    event.payload.clone().into(),
+                    event.traceparent.clone().into(),
+                ]);
+                if !ledger.views.is_empty() {
+                    let sealed = hearthline_contracts::wire::split(&event.payload).ok().and_then(|p| p.sealed);
+                    batch.facts.push(Fact { topic: ledger.topic.name, envelope: event.envelope.clone(), sealed, payload: event.payload.clone() });
+                }
+            }
+            overlay.heads.insert(write.stream, write.expected + write.events.len() as u64);
+        }
+        for claim in &unit.claims {
+            self.claim(ledger, claim, batch.position, overlay, now);
+        }
+        if let Some(checkpoint) = &unit.checkpoint {
+            self.checkpoint(checkpoint, overlay);
+        }
+        if let Some(consumed) = &unit.consumed {
+            for (stream, version, event_id) in &consumed.seen {
+                self.seen.insert((consumed.subscription.clone(), *stream), (*version, *event_id));
+            }
+            for (topic, kind, why, n) in &consumed.tally {
+                *self.tally.entry((consumed.subscription.clone(), topic, kind, why.clone())).or_default() += n;
+            }
+            for fact in &consumed.facts {
+                if consumed.archive {
+                    batch.archive_seq += 1;
+                    self.archive.push(vec![batch.archive_seq.into(), batch.position.into(), fact.topic.into(), hearthline_contracts::wire::without_personal(&fact.payload).expect("a consumed payload was split before").into()]);
+                }
+                batch.facts.push(fact.clone());
+            }
+        }
+        for blob in &unit.blobs {
+            self.blobs.push(vec![blob.id.into(), blob.stream.into(), blob.media_type.into(), blob.sealed.clone().into(), blob.digest.into(), blob.at.into()]);
+        }
+        for a in &unit.audit {
+            self.audit.push(vec![a.at.into(), a.role.into(), a.pseudonym.into(), a.organisation.as_str().into(), a.action.into(), a.whose.into(), a.why.as_str().into()]);
+        }
+        batch.work |= self.outward(unit, overlay);
+        if let Some(cursor) = unit.relayed {
+            self.rest.push("insert into relay (one, cursor) values (1, $1) on conflict (one) do update set cursor = excluded.cursor", &[cursor.into()]);
+        }
+        if let Some((holder, until, _)) = unit.lease {
+            self.rest.push(
+                "insert into lease (one, holder, until) values (1, $1, $2) on conflict (one) do update set holder = excluded.holder, until = excluded.until",
+                &[holder.into(), until.into()],
+            );
+            overlay.lease = Some((holder, until));
+        }
+    }
+
+    fn claim(&mut self, ledger: &Ledger, claim: &Claim, position: u64, overlay: &mut Overlay, now: i64) {
+        let key = ClaimKey { scope: claim.scope, key: claim.key.clone() };
+        let row = vec![
+            claim.scope.into(),
+            claim.key.clone().into(),
+            claim.digest.clone().into(),
+            claim.owner.into(),
+            claim.version.into(),
+            position.into(),
+            claim.expires_at.into(),
+        ];
+        let holder = ClaimHolder { scope: claim.scope.to_owned(), key: claim.key.clone(), digest: claim.digest.clone(), owner: claim.owner, version: claim.version, position };
+        let held = Standing::Held(holder, claim.expires_at);
+        let standing = ledger.standing(overlay, &key, now);
+        if standing == Standing::Free || (standing == Standing::Unknown && claim.rule == ClaimRule::KeepFirst) {
+            // An expired row may still lie there.
+            self.flush_claims();
+            self.rest.push(
+                "delete from claims where scope = $1 and key = $2 and expires_at is not null and expires_at < $3",
+                &[key.scope.into(), key.key.clone().into(), now.into()],
+            );
+        }
+        match claim.rule {
+            ClaimRule::Unique => {
+                self.claims.push(row);
+                overlay.claims.insert(key, held);
+            }
+            ClaimRule::KeepFirst => match standing {
+                Standing::Held(..) => {}
+                Standing::Free | Standing::Unknown => {
+                    self.rest.push(&format!("{CLAIM_HEAD} values ($1,$2,$3,$4,$5,$6,$7) on conflict (scope, key) do nothing"), &row);
+                    // Whoever holds a key of which nothing was known is read when it matters.
+                    overlay.claims.insert(key, if standing == Standing::Free { held } else { Standing::Unknown });
+                }
+            },
+            ClaimRule::Replace => {
+                self.flush_claims();
+                self.rest.push(
+                    &format!("{CLAIM_HEAD} values ($1,$2,$3,$4,$5,$6,$7) on conflict (scope, key) do update set digest = excluded.digest, owner = excluded.owner, version = excluded.version, position = excluded.position, expires_at = excluded.expires_at"),
+                    &row,
+                );
+                overlay.claims.insert(key, held);
+            }
+        }
+    }
+
+    fn checkpoint(&mut self, change: &CheckpointChange, overlay: &mut Overlay) {
+        let (subscription, topic, partition, next, epoch) = match change {
+            CheckpointChange::Take { subscription, topic, partition, from_epoch, next_offset } => (subscription, topic, partition, *next_offset, from_epoch + 1),
+            CheckpointChange::Advance { subscription, topic, partition, epoch, to, .. } => (subscription, topic, partition, *to, *epoch),
+        };
+        self.rest.push(
+            "insert into checkpoints (subscription, topic, partition, next_offset, epoch) values ($1,$2,$3,$4,$5) \
+             on conflict (subscription, topic, partition) do update set next_offset = excluded.next_offset, epoch = excluded.epoch",
+            &[subscription.as_str().into(), (*topic).into(), u32::from(*partition).into(), next.into(), epoch.into()],
+        );
+        overlay.checkpoints.insert((subscription.clone(), (*topic).to_owned(), *partition), (next, epoch));
+    }
+
+    /// Parked rows, inbox, timers and deliveries. True where a worker should wake.
+    fn outward(&mut self, unit: &Unit, overlay: &mut Overlay) -> bool {
+        let mut work = false;
+        for parked in &unit.parked {
+            let at = [parked.subscription.as_str().into(), parked.topic.as_str().into(), u32::from(parked.partition).into()];
+            let place = "subscription = $1 and topic = $2 and partition = $3 and record_offset = $4";
+            let with = |rest: &[Value]| at.iter().cloned().chain(rest.iter().cloned()).collect::<Vec<_>>();
+            match &parked.change {
+                ParkedChange::Add(row) => {
+                    let headers = row.headers.iter().map(|(k, v)| format!("{k}: {}", String::from_utf8_lossy(v))).collect::<Vec<_>>().join("\n");
+                    self.rest.push(
+                        "insert into parked (subscription, topic, partition, record_offset, key, held, why, payload, headers, parked_at) values ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10)",
+                        &with(&[row.offset.into(), row.key.clone().into(), row.held.into(), row.why.as_str().into(), row.payload.clone().into(), headers.into(), row.parked_at.into()]),
+                    );
+                }
+                ParkedChange::Remove { offset } => self.rest.push(&format!("delete from parked where {place}"), &with(&[(*offset).into()])),
+                ParkedChange::Reason { offset, held, why } => self.rest.push(
+                    &format!("update parked set held = $5, why = $6, request = null, request_reason = null where {place}"),
+                    &with(&[(*offset).into(), (*held).into(), why.as_str().into()]),
+                ),
+                ParkedChange::Request { offset, action, reason } => {
+                    work = true;
+                    self.rest.push(
+                        &format!("update parked set request = $5, request_reason = $6 where {place}"),
+                        &with(&[(*offset).into(), (*action).into(), reason.as_str().into()]),
+                    );
+                }
+            }
+        }
+        for change in &unit.inbox {
+            self.inbox(change);
+        }
+        for timer in &unit.timers {
+            match timer {
+                TimerChange::Set { stream, name, due_at, payload } => {
+                    work = true;
+                    self.rest.push(
+                        "insert into timers (stream, name, due_at, payload) values ($1,$2,$3,$4) on conflict (stream, name) do update set due_at = excluded.due_at, payload = excluded.payload",
+                        &[(*stream).into(), (*name).into(), (*due_at).into(), payload.clone().into()],
+                    );
+                    overlay.timers.insert((*stream, (*name).to_owned()), Some(*due_at));
+                }
+                TimerChange::Cancel { stream, name } => {
+                    self.rest.push("delete from timers where stream = $1 and name = $2", &[(*stream).into(), (*name).into()]);
+                    overlay.timers.insert((*stream, (*name).to_owned()), None);
+                }
+                TimerChange::Fired { stream, name, due_at } => {
+                    self.rest
+                        .push("delete from timers where stream = $1 and name = $2 and due_at = $3", &[(*stream).into(), name.as_str().into(), (*due_at).into()]);
+                    overlay.timers.insert((*stream, name.clone()), None);
+                }
+            }
+        }
+        for delivery in &unit.deliveries {
+            work = true;
+            self.delivery(delivery, overlay);
+        }
+        work
+    }
+
+    fn inbox(&mut self, change: &InboxChange) {
+        match change {
+            InboxChange::Receive(row) => self.rest.push(
+                "insert into inbox (id, received_at, peer, digest, day, person_tag, place_tag, occurred_at, sealed, state, why, stream, traceparent) \
+                 values ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13)",
+                &[
+                    row.id.into(),
+                    row.received_at.into(),
+                    row.peer.as_str().into(),
+                    row.digest.into(),
+                    row.day.as_str().into(),
+                    row.person_tag.into(),
+                    row.place_tag.into(),
+                    row.occurred_at.into(),
+                    row.sealed.clone().into(),
+                    row.state.into(),
+                    row.why.into(),
+                    row.stream.into(),
+                    row.traceparent.clone().into(),
+                ],
+            ),
+            InboxChange::Settle { id, state, why, stream } => self.rest.push(
+                // Once interpreted, the bytes live on the visit's stream, under its own key.
+                "update inbox set state = $2, why = $3, stream = $4, sealed = case when $2 = 'interpreted' then null else sealed end where id = $1",
+                &[(*id).into(), (*state).into(), (*why).into(), (*stream).into()],
+            ),
+            InboxChange::Sweep { day } => self.rest.push("delete from inbox where day = $1", &[day.as_str().into()]),
+        }
+    }
+
+    fn delivery(&mut self, change: &DeliveryChange, overlay: &mut Overlay) {
+        match change {
+            DeliveryChange::Insert(d) => {
+                self.rest.push(
+                    "insert into deliveries (id, kind, destination, subject, stream, payload, state, attempt, sender, deadline_at, next_at, expires_at, traceparent, created_at, updated_at) \
+                     values ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$14)",
+                    &[
+                        d.id.into(),
+                        d.kind.into(),
+                        d.destination.as_str().into(),
+                        d.subject.into(),
+                        d.stream.into(),
+                        d.payload.clone().into(),
+                        d.state.as_str().into(),
+                        u32::from(d.sender.is_some()).into(),
+                        d.sender.into(),
+                        d.deadline_at.into(),
+                        d.next_at.into(),
+                        d.expires_at.into(),
+                        d.traceparent.clone().into(),
+                        d.created_at.into(),
+                    ],
+                );
+                overlay.deliveries.insert(d.id, (d.state.as_str().to_owned(), u32::from(d.sender.is_some())));
+            }
+            DeliveryChange::Move(m) => {
+                self.rest.push(
+                    "update deliveries set state = $2, attempt = $3, sender = $4, deadline_at = $5, next_at = $6, code = $7, reference = coalesce($8, reference), updated_at = $9 where id = $1",
+                    &[
+                        m.id.into(),
+                        m.to.as_str().into(),
+                        m.attempt.into(),
+                        m.sender.into(),
+                        m.deadline_at.into(),
+                        m.next_at.into(),
+                        m.code.clone().into(),
+                        m.reference.clone().into(),
+                        m.at.into(),
+                    ],
+                );
+                overlay.deliveries.insert(m.id, (m.to.as_str().to_owned(), m.attempt));
+            }
+        }
+    }
+
+    /// Claims gathered so far go before whatever touches claims one by one.
+    fn flush_claims(&mut self) {
+        self.rest.push_rows(CLAIM_HEAD, std::mem::take(&mut self.claims), "");
+    }
+
+    pub(crate) fn into_script(mut self, script: &mut Script) {
+        script.push_rows("insert into events (position, stream, version, event_id, name, payload, traceparent)", self.events, "");
+        self.rest.push_rows(CLAIM_HEAD, self.claims, "");
+        append(script, &self.rest);
+        let seen = self.seen.into_iter().map(|((sub, stream), (version, id))| vec![sub.into(), stream.into(), version.into(), id.into()]).collect();
+        script.push_rows(
+            "insert into seen (subscription, stream, version, event_id)",
+            seen,
+            "on conflict (subscription, stream) do update set version = excluded.version, event_id = excluded.event_id",
+        );
+        let tally = self.tally.into_iter().map(|((sub, topic, kind, why), n)| vec![sub.into(), topic.into(), kind.into(), why.into(), n.into()]).collect();
+        script.push_rows(
+            "insert into dispositions (subscription, topic, kind, why, count)",
+            tally,
+            "on conflict (subscription, topic, kind, why) do update set count = dispositions.count + excluded.count",
+        );
+        script.push_rows("insert into archive (seq, position, topic, payload)", self.archive, "");
+        script.push_rows("insert into blobs (id, stream, media_type, sealed, digest, at)", self.blobs, "on conflict (id) do nothing");
+        script.push_rows("insert into audit (at, role, pseudonym, organisation, action, whose, why)", self.audit, "");
+    }
+}
+
+const CLAIM_HEAD: &str = "insert into claims (scope, key, digest, owner, version, position, expires_at)";
