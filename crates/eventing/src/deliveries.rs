@@ -209,7 +209,17 @@ async fn send(kernel: &Kernel, courier: &dyn Courier, delivery: &Delivery, now: 
             Sent::Retry { code: "not_prepared".to_owned() }
         }
     };
-    record(kernel, courier, &sending, sent, crate::now_us()).await.map(drop)
+    // The answer is all that tells whether it arrived: it is not lost because the store fails for a moment.
+    let mut patience = Duration::from_millis(20);
+    loop {
+        match record(kernel, courier, &sending, sent.clone(), crate::now_us()).await {
+            Ok(_) => return Ok(()),
+            Err(error) if crate::now_us() > now + courier.deadline_us() => return Err(error),
+            Err(error) => tracing::warn!(%error, kind = delivery.kind, "a receiver's answer could not be recorded; it is tried again"),
+        }
+        tokio::time::sleep(patience).await;
+        patience = (patience * 2).min(Duration::from_secs(2));
+    }
 }
 
 /// Records what the receiver said to a `sending` delivery, even if its deadline passed meanwhile. False if it had moved on.
@@ -223,12 +233,17 @@ pub async fn record(kernel: &Kernel, courier: &dyn Courier, sending: &Delivery, 
     if settle(kernel, courier, sending, to, code.clone(), reference.clone(), now).await? {
         return Ok(true);
     }
-    // The deadline made it unconfirmed before the answer came; the same attempt, so the answer still counts.
-    let late = Delivery { state: DeliveryState::Unconfirmed, ..sending.clone() };
-    if to == DeliveryState::Unconfirmed {
-        return Ok(true);
+    // The deadline made it unconfirmed before the answer came, and a search or a person perhaps due again; the same attempt, so
+    // the answer still counts.
+    if matches!(to, DeliveryState::Confirmed | DeliveryState::Refused) {
+        for state in [DeliveryState::Unconfirmed, DeliveryState::Due] {
+            let late = Delivery { state, ..sending.clone() };
+            if settle(kernel, courier, &late, to, code.clone(), reference.clone(), now).await? {
+                return Ok(true);
+            }
+        }
     }
-    settle(kernel, courier, &late, to, code, reference, now).await
+    Ok(to == DeliveryState::Unconfirmed)
 }
 
 /// Moves a delivery with everything the new state brings. False if it had moved on.

@@ -88,6 +88,9 @@ impl Store for HostileStore {
     fn set_open(&self, open: Result<(), String>) {
         self.inner.set_open(open);
     }
+    fn opened(&self) -> Result<(), String> {
+        self.inner.opened()
+    }
 }
 
 /// A log that repeats records, delays partitions against one another, and moves partitions away and back.
@@ -107,6 +110,13 @@ impl Log for HostileLog {
     async fn publish(&self, topic: &'static str, records: Vec<Outgoing>) -> Result<(), LogError> {
         if self.dice.percent(5) {
             return Err(LogError::Unavailable("hostile: the broker went away".to_owned()));
+        }
+        if self.dice.percent(5) && !records.is_empty() {
+            // The broker went away in mid-batch: each partition has a beginning of its records.
+            let most = records.len();
+            let some = records.into_iter().take(self.dice.below(u32::try_from(most).unwrap_or(u32::MAX)) as usize).collect();
+            self.inner.publish(topic, some).await?;
+            return Err(LogError::Unavailable("hostile: the broker went away in mid-batch".to_owned()));
         }
         self.inner.publish(topic, records.clone()).await?;
         if self.dice.percent(8) {

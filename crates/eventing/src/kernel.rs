@@ -149,8 +149,10 @@ impl Workers {
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Stopped> {
         let service = self.kernel.store.service().to_owned();
         let stop = shutdown.child_token();
+        // The relay opens it once log and store agree.
+        self.kernel.store.set_open(Err("its store is not compared with the log yet".to_owned()));
         let mut tasks = tokio::task::JoinSet::new();
-        let relay = Relay::new(self.kernel.store.clone(), self.kernel.log.clone(), self.kernel.composer.topic, self.kernel.instance);
+        let relay = Relay::new(self.kernel.store.clone(), self.kernel.log.clone(), self.kernel.composer.topic, self.kernel.instance).alone(self.kernel.alone);
         spawn(&mut tasks, &service, "relay", relay.run(stop.clone()));
         if let Some(inbound) = self.inbound {
             spawn(&mut tasks, &service, "consumer", consumer::run(self.kernel.clone(), self.kernel.log.clone(), inbound, stop.clone()));

@@ -33,20 +33,30 @@ pub enum Access {
     NotGranted,
 }
 
+/// Keys by id, with when they were read and their context.
+type Cache = HashMap<[u8; 16], (Instant, String, DataKey)>;
+
 /// One service's view of the keyring.
 #[derive(Clone)]
 pub struct Keyring {
     reader: &'static str,
     grants: &'static [&'static str],
     keys: Arc<dyn KeyStore>,
-    cache: Arc<Mutex<HashMap<[u8; 16], (Instant, String, DataKey)>>>,
+    cache: Arc<Mutex<Cache>>,
+    cached_for: Duration,
 }
 
 impl Keyring {
     /// The keyring as `reader` may use it; a service without a line in [`GRANTS`] opens nothing.
     pub fn new(reader: &str, keys: Arc<dyn KeyStore>) -> Self {
         let (reader, grants) = GRANTS.iter().find(|(name, _)| *name == reader).copied().unwrap_or(("nobody", &[]));
-        Keyring { reader, grants, keys, cache: Arc::default() }
+        Keyring { reader, grants, keys, cache: Arc::default(), cached_for: CACHED_FOR }
+    }
+
+    /// Keeps keys in memory for a shorter time than the minute that is allowed.
+    pub fn caching_for(mut self, limit: Duration) -> Self {
+        self.cached_for = limit.min(CACHED_FOR);
+        self
     }
 
     /// The key of a stream of one's own context, made durable now if it does not exist yet.
@@ -108,13 +118,13 @@ impl Keyring {
     fn cached(&self, id: [u8; 16]) -> Option<(String, DataKey)> {
         let cache = self.lock();
         let (at, context, key) = cache.get(&id)?;
-        (at.elapsed() < CACHED_FOR).then(|| (context.clone(), key.clone()))
+        (at.elapsed() < self.cached_for).then(|| (context.clone(), key.clone()))
     }
 
     fn remember(&self, id: [u8; 16], context: &str, key: &DataKey) {
         let mut cache = self.lock();
         if cache.len() >= CACHED_KEYS_MAX {
-            cache.retain(|_, (at, ..)| at.elapsed() < CACHED_FOR);
+            cache.retain(|_, (at, ..)| at.elapsed() < self.cached_for);
             if cache.len() >= CACHED_KEYS_MAX {
                 cache.clear();
             }
@@ -122,7 +132,7 @@ impl Keyring {
         cache.insert(id, (Instant::now(), context.to_owned(), key.clone()));
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 16], (Instant, String, DataKey)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
@@ -134,7 +144,7 @@ impl Keyring {
 /// Forgets keys that are past their minute even where nobody asks for them; call it now and then.
 impl Keyring {
     pub fn forget_stale(&self) {
-        self.lock().retain(|_, (at, ..)| at.elapsed() < CACHED_FOR);
+        self.lock().retain(|_, (at, ..)| at.elapsed() < self.cached_for);
     }
 }
 

@@ -56,6 +56,16 @@ pub(crate) async fn of_partition(store: &dyn Store, subscription: &str, topic: &
     select(store, "subscription = $1 and topic = $2 and partition = $3", &[subscription.into(), topic.into(), u32::from(partition).into()]).await
 }
 
+/// Rows on which an operator wants something done.
+pub(crate) async fn requested(store: &dyn Store, subscription: &str, topic: &str, partition: u16) -> Result<Vec<Parked>, StoreError> {
+    select(
+        store,
+        "subscription = $1 and topic = $2 and partition = $3 and request is not null",
+        &[subscription.into(), topic.into(), u32::from(partition).into()],
+    )
+    .await
+}
+
 pub(crate) async fn of_key(store: &dyn Store, subscription: &str, topic: &str, partition: u16, key: &[u8]) -> Result<Vec<Parked>, StoreError> {
     select(
         store,

@@ -65,6 +65,8 @@ pub trait Store: Send + Sync {
     fn committed(&self) -> watch::Receiver<Committed>;
     /// Opens or closes the store to units that write events (the relay's read-back decides).
     fn set_open(&self, open: Result<(), String>);
+    /// Whether units that write events are taken, or why not.
+    fn opened(&self) -> Result<(), String>;
 }
 
 /// Deliveries matching a condition written in SQL (`where …`), in sequence.
@@ -161,7 +163,7 @@ pub trait Log: Send + Sync {
 /// One member of a consumer group.
 #[async_trait]
 pub trait Member: Send {
-    /// Waits for the next change of assignment.
+    /// Waits for the next change of assignment. Cancel-safe.
     async fn next(&mut self) -> Result<Membership, LogError>;
     /// Starts reading an assigned partition at an offset.
     async fn read_from(&mut self, partition: TopicPartition, offset: i64) -> Result<Box<dyn PartitionReader>, LogError>;

@@ -1,6 +1,6 @@
 //! The relay: the one place that publishes.
 //!
-//! States: *comparing* (store closed to commands) → *relaying* → stopped, by name. It reads `position > cursor`, asserts that
+//! States: *comparing* (store closed to commands) → *waiting for the lease* → *relaying* → stopped, by name. It reads `position > cursor`, asserts that
 //! there is no hole, writes to the log and moves the cursor. A failed write is repeated from the cursor, so that a key is never
 //! reordered; others may see an event twice, never out of order.
 
@@ -56,30 +56,48 @@ pub struct Relay {
     log: Arc<dyn Log>,
     topic: &'static Topic,
     instance: [u8; 16],
+    alone: bool,
 }
 
 impl Relay {
     pub fn new(store: Arc<dyn Store>, log: Arc<dyn Log>, topic: &'static Topic, instance: [u8; 16]) -> Self {
-        Relay { store, log, topic, instance }
+        Relay { store, log, topic, instance, alone: false }
+    }
+
+    /// No other process can be at work on this store: a lease that another holds is one that a process left behind.
+    pub fn alone(mut self, alone: bool) -> Self {
+        self.alone = alone;
+        self
     }
 
     /// Runs until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), RelayStopped> {
         let mut committed = self.store.committed();
         let mut patience = Duration::from_millis(50);
-        let mut cursor = None;
+        let mut compared = false;
+        let mut relaying = None;
         let mut leased_until = 0;
         while !shutdown.is_cancelled() {
             // Registered before looking, so that a commit in between wakes us.
             committed.mark_unchanged();
             let stepped = async {
+                if !compared {
+                    self.compare().await?;
+                    compared = true;
+                }
                 let now = crate::now_us();
                 if now > leased_until - LEASE_US / 2 {
-                    self.hold_lease(now).await?;
+                    if !self.hold_lease(now).await? {
+                        return match relaying {
+                            None => Ok(Step::Idle),
+                            Some(_) => Err(RelayStopped::LeaseLost { service: self.store.service().to_owned() }.into()),
+                        };
+                    }
                     leased_until = now + LEASE_US;
                 }
-                let at = match &mut cursor {
+                let at = match &mut relaying {
                     Some(at) => at,
+                    // Whoever held the lease before moved the cursor.
                     none => none.insert(self.compare().await?),
                 };
                 self.step(at).await
@@ -104,18 +122,19 @@ impl Relay {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                _ = committed.changed(), if wait == IDLE => {}
+                // Without a store there is nothing to publish, ever again.
+                changed = committed.changed(), if wait == IDLE => if changed.is_err() { break },
                 () = tokio::time::sleep(wait) => {}
             }
         }
         Ok(())
     }
 
-    async fn hold_lease(&self, now: i64) -> Result<(), StepError> {
-        match self.store.append(Unit { lease: Some((self.instance, now + LEASE_US, now)), ..Unit::default() }).await? {
-            Answer::Committed { .. } => Ok(()),
-            _ => Err(RelayStopped::LeaseLost { service: self.store.service().to_owned() }.into()),
-        }
+    /// True if the lease is ours until `now` + [`LEASE_US`].
+    async fn hold_lease(&self, now: i64) -> Result<bool, StepError> {
+        let at = if self.alone { i64::MAX } else { now };
+        let answer = self.store.append(Unit { lease: Some((self.instance, now + LEASE_US, at)), ..Unit::default() }).await?;
+        Ok(matches!(answer, Answer::Committed { .. }))
     }
 
     /// Reads back the last record of each partition; every one must be known to the store. Opens the store to commands and
@@ -124,8 +143,9 @@ impl Relay {
         let cursor = self.store.query("select cursor from relay", &[]).await?.first().map_or(0, |r| r.int(0).unsigned_abs());
         let mut empty = true;
         for partition in 0..PARTITIONS {
+            // A topic whose records are all past their time still has its ends.
+            empty &= self.log.watermarks(self.topic.name, partition).await?.high == 0;
             let Some(last) = self.log.last(self.topic.name, partition).await? else { continue };
-            empty = false;
             let parts = wire::split(&last.payload).map_err(|_| RelayStopped::UnreadableRecord { topic: self.topic.name, partition })?;
             let stream = hearthline_nhs::StreamId::from_bytes(parts.stream_id);
             let version = parts.envelope.stream_version;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-const PAGE_TIMERS: u32 = 256;
+const PAGE_TIMERS: u64 = 256;
 const STREAMS_AT_ONCE: usize = 16;
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 
@@ -65,6 +65,8 @@ pub async fn run(kernel: Kernel, on_timer: Arc<dyn OnTimer>, shutdown: Cancellat
     Ok(())
 }
 
+type Fired = (Due, Result<(), NotNow>);
+
 /// Attempts and the next try per timer whose handler failed.
 pub type Retries = HashMap<(StreamId, String), (u32, i64)>;
 
@@ -72,19 +74,31 @@ pub type Retries = HashMap<(StreamId, String), (u32, i64)>;
 pub async fn step(kernel: &Kernel, on_timer: &dyn OnTimer, now: i64, late: &mut Retries) -> Result<i64, StoreError> {
     let rows = kernel
         .store
-        .query("select stream, name, due_at, payload from timers where due_at <= $1 order by due_at, stream, name limit $2", &[now.into(), PAGE_TIMERS.into()])
+        .query(
+            "select stream, name, due_at, payload from timers where due_at <= $1 order by due_at, stream, name limit $2",
+            // Those that wait for their next try must not fill the page.
+            &[now.into(), (PAGE_TIMERS + late.len() as u64).into()],
+        )
         .await?;
-    let full = rows.len() == PAGE_TIMERS as usize;
+    let full = rows.len() as u64 == PAGE_TIMERS + late.len() as u64;
     let mut by_stream: BTreeMap<StreamId, Vec<Due>> = BTreeMap::new();
     for row in rows {
         let due = Due { stream: row.stream(0), name: row.text(1).to_owned(), due_at: row.int(2), payload: row.blob(3).clone() };
-        if late.get(&(due.stream, due.name.clone())).is_none_or(|(_, at)| *at <= now) {
-            by_stream.entry(due.stream).or_default().push(due);
-        }
+        by_stream.entry(due.stream).or_default().push(due);
     }
+    if !full {
+        // Cancelled or set anew meanwhile.
+        late.retain(|(stream, name), _| by_stream.get(stream).is_some_and(|dues| dues.iter().any(|d| d.name == *name)));
+    }
+    for (stream, dues) in &mut by_stream {
+        // A stream's timers fire in order: the later ones wait with one that is tried again.
+        let ready = dues.iter().take_while(|d| late.get(&(*stream, d.name.clone())).is_none_or(|(_, at)| *at <= now)).count();
+        dues.truncate(ready);
+    }
+    by_stream.retain(|_, dues| !dues.is_empty());
     let fired_any = !by_stream.is_empty();
-    let jobs: Vec<BoxFuture<'_, Vec<(Due, Result<(), NotNow>)>>> = by_stream.into_values().map(|dues| fire_all(kernel, on_timer, dues, now).boxed()).collect();
-    let outcomes: Vec<Vec<(Due, Result<(), NotNow>)>> = futures_util::stream::iter(jobs).buffer_unordered(STREAMS_AT_ONCE).collect().await;
+    let jobs: Vec<BoxFuture<'_, Vec<Fired>>> = by_stream.into_values().map(|dues| fire_all(kernel, on_timer, dues, now).boxed()).collect();
+    let outcomes: Vec<Vec<Fired>> = futures_util::stream::iter(jobs).buffer_unordered(STREAMS_AT_ONCE).collect().await;
     for (due, outcome) in outcomes.into_iter().flatten() {
         let key = (due.stream, due.name.clone());
         match outcome {
@@ -106,11 +120,15 @@ pub async fn step(kernel: &Kernel, on_timer: &dyn OnTimer, now: i64, late: &mut 
     Ok(next.into_iter().chain(retry).min().unwrap_or(now + 60_000_000))
 }
 
-async fn fire_all(kernel: &Kernel, on_timer: &dyn OnTimer, dues: Vec<Due>, now: i64) -> Vec<(Due, Result<(), NotNow>)> {
+async fn fire_all(kernel: &Kernel, on_timer: &dyn OnTimer, dues: Vec<Due>, now: i64) -> Vec<Fired> {
     let mut done = Vec::with_capacity(dues.len());
     for due in dues {
         let fired = fire(kernel, on_timer, &due, now).await;
+        let failed = fired.is_err();
         done.push((due, fired));
+        if failed {
+            break;
+        }
     }
     done
 }

@@ -89,7 +89,8 @@ impl Disposition {
 /// Where a partition's consumption stands.
 #[derive(Debug, Clone)]
 pub enum CheckpointChange {
-    /// A new owner: the epoch rises by one if it still is `from_epoch`.
+    /// A new owner: the epoch rises by one if the partition still stands at `from_epoch` and `next_offset`; a partition that
+    /// nobody owned yet starts with them, from epoch 0.
     Take { subscription: String, topic: &'static str, partition: u16, from_epoch: i64, next_offset: i64 },
     /// The owner of `epoch` moves from one offset to the next unread one.
     Advance { subscription: String, topic: &'static str, partition: u16, epoch: i64, from: i64, to: i64 },
@@ -330,7 +331,7 @@ pub struct Unit {
     pub timers: Vec<TimerChange>,
     /// The relay's cursor: everything up to here is in the log.
     pub relayed: Option<u64>,
-    /// The lease of the service: `(holder, until µs)`; refused as `Fenced` while another's lasts.
+    /// The lease of the service: `(holder, until µs, now µs)`; refused as `Fenced` while another's lasts beyond now.
     pub lease: Option<([u8; 16], i64, i64)>,
 }
 
