@@ -11,7 +11,7 @@ mod tests;
 pub use foreign::{Reference, reference};
 
 use crate::domain::events::*;
-use hearthline_contracts::call::{self as pb, CallEvent as Message_, call_event::Fact as PbFact};
+use hearthline_contracts::call::{self as pb, call_event::Fact as PbFact};
 use hearthline_contracts::envelope::ActorRole;
 use hearthline_contracts::types;
 use hearthline_contracts::wire::{Coded, UnknownCode, fact_bytes};
@@ -124,12 +124,12 @@ pub fn outward(event: CallEvent, occurred: &Occurred) -> NewEvent {
         }
         CallEvent::PersonalDataDestroyed => ("PersonalDataDestroyed", types::PersonalDataDestroyed::default().into(), None),
     };
-    NewEvent { name, fact: fact_bytes::<Message_>(fact), personal, occurred: occurred.clone(), revision: REVISION }
+    NewEvent { name, fact: fact_bytes::<pb::CallEvent>(fact), personal, occurred: occurred.clone(), revision: REVISION }
 }
 
 /// A recorded fact of a call. `personal` is its sealed part as far as it was opened; a part that nobody opened is `Withheld`.
 pub fn inward(fact: &Fact, personal: Option<&PersonalBytes>) -> Result<CallEvent, Unreadable> {
-    let event = Message_::decode(fact.payload.clone()).map_err(|_| Unreadable("a call event"))?;
+    let event = pb::CallEvent::decode(fact.payload.clone()).map_err(|_| Unreadable("a call event"))?;
     let part = Part { sealed: fact.sealed.is_some(), opened: personal };
     Ok(match event.fact.ok_or(Unreadable("a call event"))? {
         PbFact::CallOpened(e) => CallEvent::Opened(Opened {
@@ -210,7 +210,6 @@ impl Part<'_> {
                     let mut message = M::decode(bytes.as_slice()).map_err(|_| Unreadable("a personal part"))?;
                     read(&mut message)
                 };
-                // `try_map` takes a closure that may run once for `Known` only.
                 bytes.try_map(read).map(Some)
             }
             (None, true) => Ok(Some(Personal::Withheld)),
