@@ -1,3 +1,4 @@
 //! The tests of the whole, in one binary.
 
 mod contract_kernel;
+mod contract_store;
