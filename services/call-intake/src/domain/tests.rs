@@ -6,8 +6,7 @@ use super::words::*;
 use super::{Call, CallEvent, Rejection};
 use hearthline_nhs::words::Word;
 use hearthline_nhs::{
-    CallId, Consciousness, HomeId, InspiredGas, Interval, Observations, OpeningHours, Parameter, Personal, Readings, ResidentId, Risk,
-    StreamId, TaskId,
+    CallId, Consciousness, HomeId, InspiredGas, Interval, Observations, OpeningHours, Parameter, Personal, Readings, ResidentId, Risk, StreamId, TaskId,
 };
 
 const HOME: HomeId = HomeId::from_bytes([7; 16]);
@@ -73,14 +72,7 @@ fn check(given: &[CallEvent], command: impl Fn(&Call) -> Result<Vec<CallEvent>, 
 }
 
 fn triage_with(retriage: Option<RetriageReason>) -> Triage {
-    Triage {
-        urgency: Urgency::Urgent,
-        reason: None,
-        secondary_reasons: Vec::new(),
-        referral_source: ReferralSource::HomeDirect,
-        retriage,
-        note: None,
-    }
+    Triage { urgency: Urgency::Urgent, reason: None, secondary_reasons: Vec::new(), referral_source: ReferralSource::HomeDirect, retriage, note: None }
 }
 
 fn open_at(home: Option<Home>, hours: &OpeningHours, at_us: i64) -> Result<Vec<CallEvent>, Rejection> {
@@ -208,12 +200,7 @@ fn a_known_resident_closes_a_provisional_one_and_replaces_an_identified_one() {
 
 #[test]
 fn a_described_resident_keeps_the_provisional_id_or_gets_a_fresh_one() {
-    let said = Some(Personal::of(Demographics {
-        family_name: "Zyxwv".to_owned(),
-        given_names: Vec::new(),
-        date_of_birth: None,
-        nhs_number: None,
-    }));
+    let said = Some(Personal::of(Demographics { family_name: "Zyxwv".to_owned(), given_names: Vec::new(), date_of_birth: None, nhs_number: None }));
     let describe = |c: &Call| identify(c, Identify::Described { fresh: OTHER, said: said.clone() });
     let event = |id, replaced| {
         let resident = ResidentRef { id, status: IdentityStatus::Provisional };
@@ -236,11 +223,7 @@ fn a_call_is_closed_with_what_was_seen_or_a_reason_why_not() {
     let interrupted = Some(OutcomeToFollow::CallInterrupted);
     let named = || close_with(Some(CONSULTATION), vec![PRESCRIPTION], None);
 
-    let repeats = CallEvent::Closed(Closed {
-        outcome: Outcome::Consultation(CONSULTATION),
-        prescriptions: vec![PRESCRIPTION],
-        corrected_reason: None,
-    });
+    let repeats = CallEvent::Closed(Closed { outcome: Outcome::Consultation(CONSULTATION), prescriptions: vec![PRESCRIPTION], corrected_reason: None });
     check(&with_clinician, |c| close(c, named(), &seen), Ok(vec![repeats]));
     check(&with_clinician, |c| close(c, close_with(None, vec![], None), &seen), Err(Rejection::OutcomeMissing));
     let to_follow = closed(Outcome::ToFollow(OutcomeToFollow::CallInterrupted));

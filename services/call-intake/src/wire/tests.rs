@@ -4,9 +4,7 @@ use super::*;
 use crate::domain::words::*;
 use hearthline_contracts::envelope::{Envelope, Sealed};
 use hearthline_contracts::{topics, wire};
-use hearthline_nhs::{
-    CallId, Consciousness, HomeId, InspiredGas, Observations, Readings, Sensitive, SpO2Scale, StreamId, TaskId,
-};
+use hearthline_nhs::{CallId, Consciousness, HomeId, InspiredGas, Observations, Readings, Sensitive, SpO2Scale, StreamId, TaskId};
 
 const ID: [u8; 16] = [9; 16];
 
@@ -63,11 +61,7 @@ fn every_event() -> Vec<CallEvent> {
             secondary_reasons: vec![CallReason::Pain, CallReason::Other],
             resident: resident(),
             restore2_used: true,
-            said: Some(Personal::of(OpeningWords {
-                reason_text: "fell by the bed".to_owned(),
-                caller_name: "Carer".to_owned(),
-                resident: Some(said()),
-            })),
+            said: Some(Personal::of(OpeningWords { reason_text: "fell by the bed".to_owned(), caller_name: "Carer".to_owned(), resident: Some(said()) })),
         }),
         CallEvent::Answered,
         CallEvent::ObservationsRecorded(observed()),
@@ -108,8 +102,7 @@ fn every_event() -> Vec<CallEvent> {
 fn record(event: CallEvent) -> (Fact, Option<Vec<u8>>) {
     let new = outward(event, &Occurred::at(1));
     let personal = new.personal.map(|bytes| bytes.to_vec());
-    let envelope =
-        Envelope { event_id: ID.to_vec().into(), stream_id: ID.to_vec().into(), stream_version: 1, ..Envelope::default() };
+    let envelope = Envelope { event_id: ID.to_vec().into(), stream_id: ID.to_vec().into(), stream_version: 1, ..Envelope::default() };
     let sealed = personal.as_ref().map(|_| Sealed {
         key_id: ID.to_vec().into(),
         nonce: vec![0; wire::NONCE_LENGTH].into(),
