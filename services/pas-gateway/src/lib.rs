@@ -1,1 +1,83 @@
-//! placeholder
+//! The PAS gateway: hospitals' ADT messages in, visits of residents and homes out.
+//!
+//! One message, walked:
+//! 1. A trust's system sends a frame; [`mllp`] cuts it out of the stream and begins a span.
+//! 2. [`reading`] reads it, or says why it can never be taken (AE, AR).
+//! 3. [`gateway`] looks up who the patient is by tag, where the address is, which visit it is, and asks [`domain::decide`].
+//! 4. [`inbox`] appends one unit: the row under its day's key, the claims, the visit's events, the bytes under the visit's key; then
+//!    reads the tags once more and takes what waited. Only then the frame is answered AA.
+//! 5. The relay publishes `VisitOpened`; whoever claimed an avoided admission learns of it.
+//! 6. When the directory says who somebody is or where a home is ([`inbound`]), messages still held are judged again ([`timers`]).
+//!
+//! What must not happen here: a message accepted that is not durable, an answer to trouble of our own, a stranger's name, number or
+//! address in an event or in clear anywhere, a stranger's message after fourteen days.
+
+pub mod domain;
+pub mod gateway;
+pub mod http;
+pub mod inbound;
+pub mod inbox;
+pub mod mllp;
+pub mod reading;
+mod tags;
+pub mod timers;
+pub mod view;
+pub mod wire;
+
+use gateway::Gateway;
+use hearthline_contracts::envelope::Environment;
+use hearthline_contracts::topics::{self, Topic};
+use hearthline_eventing::identity::Identities;
+use hearthline_eventing::{Kernel, Ports, View, Workers, now_us};
+use hearthline_runtime::http::{Shell, access_table};
+use hearthline_runtime::service::{Built, Task};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+pub use http::routes;
+pub use reading::Peer;
+
+pub const NAME: &str = "pas-gateway";
+pub const TOPIC: &Topic = &topics::HOSPITAL;
+
+/// What the gateway needs of the configuration.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where MLLP is listened for; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// The largest message, in bytes.
+    pub frame_limit: usize,
+    /// Who may send.
+    pub peers: Vec<Peer>,
+}
+
+/// The projections written with every unit.
+pub fn views() -> Vec<Arc<dyn View>> {
+    vec![Arc::new(Identities), Arc::new(view::Homes)]
+}
+
+/// The service with its listener bound, not yet running.
+pub async fn build(options: Options, ports: &Ports, shell: &Shell) -> anyhow::Result<Built> {
+    let kernel = Kernel::new(NAME, TOPIC, ports);
+    let gateway = Gateway {
+        kernel: kernel.clone(),
+        peers: Arc::new(options.peers),
+        live: ports.deployment.environment == Environment::Live,
+        refused: Arc::default(),
+    };
+    timers::arm(kernel.store.as_ref(), now_us()).await?;
+    let listener = tokio::net::TcpListener::bind(options.listen).await?;
+    let address = listener.local_addr()?;
+    let routes = routes();
+    let access = access_table(&routes);
+    let router = shell.mount(routes, http::State { gateway: gateway.clone() });
+    let workers = Workers {
+        kernel: kernel.clone(),
+        inbound: Some(Arc::new(inbound::Policies { gateway: gateway.clone() })),
+        on_timer: Some(Arc::new(timers::Clock { gateway: gateway.clone() })),
+        couriers: Vec::new(),
+    };
+    let frame_limit = options.frame_limit;
+    let listen: Task = Box::new(move |stop| Box::pin(mllp::listen(listener, gateway, frame_limit, stop)));
+    Ok(Built { name: NAME, kernel, router, access, workers, tasks: vec![("mllp", listen)], addresses: vec![("mllp", address)] })
+}

@@ -1,0 +1,29 @@
+//! Why a report changes nothing: dispositions that operators see, none of them an error of the sender.
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// What it speaks of has not been opened here: it may come later.
+    #[error("its visit has not been opened here")]
+    NotOpened,
+    #[error("it says nothing new of the visit")]
+    NothingNew,
+    #[error("the visit is closed")]
+    Closed,
+    #[error("the visit was cancelled")]
+    Cancelled,
+    #[error("the visit is not closed")]
+    NotClosed,
+}
+
+impl Rejection {
+    /// As kept beside the message.
+    pub fn why(self) -> &'static str {
+        match self {
+            Rejection::NotOpened => "its visit has not been opened here",
+            Rejection::NothingNew => "it says nothing new of the visit",
+            Rejection::Closed => "the visit is closed",
+            Rejection::Cancelled => "the visit was cancelled",
+            Rejection::NotClosed => "the visit is not closed",
+        }
+    }
+}

@@ -1,0 +1,103 @@
+use super::*;
+
+fn peers() -> Vec<Peer> {
+    vec![Peer { name: "southampton".into(), facility_ods: OdsCode::parse("RHM").expect("valid"), home_level_visits: true }]
+}
+
+fn reading(text: &str) -> Result<Reading, Refusal> {
+    let message = Message::parse(text.as_bytes()).expect("the header is readable");
+    read(&message, &peers(), false)
+}
+
+fn adt(trigger: &str, rest: &str) -> String {
+    format!("MSH|^~\\&|PAS|RHM|HUB|QRL|20260301120000||ADT^{trigger}|C1|P|2.4\rEVN||20260301120000\r{rest}")
+}
+
+#[test]
+fn a_number_is_found_in_every_way_that_hospitals_send_it() {
+    for pid in [
+        "PID|1||RHM1^^^RHM^MR~9990000018^^^NHS^NH",
+        "PID|1||9990000018^^^NHS",
+        "PID|1||9990000018^^^NHS^HN",
+        "PID|1||0123456^^^NHS^HospitalNumber~9990000018^^^NHS^NhsNumber",
+        "PID|1|9990000018|9990000018^^^^NH",
+        "PID|1||9990000018^06^^^NI",
+        "PID|1||1^^^X^MRN~9990000018^^^NHSNBR^NHSNMBR",
+        "PID|1||9990000018^^^NHSNMBR",
+        "PID|1||999 000 0018^^^NHS^NH",
+        "PID|1|9990000018|1234^^^RHM^MR",
+    ] {
+        let read = reading(&adt("A01", &format!("{pid}\rPV1|1|I"))).expect("taken");
+        assert_eq!(read.patient.nhs_number.as_ref().map(NhsNumber::as_str), Some("9990000018"), "{pid}");
+    }
+    for pid in ["PID|1||9990000019^^^NHS^NH", "PID|1||9999999999^^^NHS^NH", "PID|1||9990000018^^^CHI^NH", "PID|1||9990000018^^^NHS^HospitalNumber"] {
+        let read = reading(&adt("A01", &format!("{pid}\rPV1|1|I"))).expect("taken");
+        assert_eq!(read.patient.nhs_number, None, "{pid}");
+    }
+}
+
+#[test]
+fn what_can_never_be_taken_names_the_field() {
+    let whole = adt("A01", "PID|1||1^^^RHM^MR\rPV1|1|I");
+    for (text, code, segment, field) in [
+        (whole.replace("|RHM|HUB", "|XYZ|HUB"), AckCode::ApplicationReject, "MSH", Some(4)),
+        (whole.replace("ADT^A01", "ORU^R01"), AckCode::ApplicationReject, "MSH", Some(9)),
+        (whole.replace("|C1|", "||"), AckCode::ApplicationError, "MSH", Some(10)),
+        (whole.replace("20260301120000", "yesterday"), AckCode::ApplicationError, "EVN", Some(2)),
+        (whole.replace("PID|1||1^^^RHM^MR\r", ""), AckCode::ApplicationError, "PID", Some(3)),
+        (whole.replace("\rPV1|1|I", ""), AckCode::ApplicationError, "PV1", None),
+    ] {
+        let refusal = reading(&text).expect_err(segment);
+        assert_eq!((refusal.code, refusal.error.location.map(|at| (at.segment, at.field))), (code, Some((segment, field))));
+    }
+    let message = Message::parse(whole.as_bytes()).expect("readable");
+    assert!(read(&message, &peers(), true).is_ok());
+    let test = whole.replace("|P|2.4", "|T|2.4");
+    let refusal = read(&Message::parse(test.as_bytes()).expect("readable"), &peers(), true).expect_err("not live");
+    assert_eq!(refusal.error.code, ErrorCode::UnsupportedProcessingId);
+    assert_eq!(refusal.error.location.and_then(|at| at.field), Some(11));
+}
+
+#[test]
+fn a_site_of_a_trust_speaks_for_it() {
+    let text = adt("A01", "PID|1||1^^^RHM^MR\rPV1|1|I").replace("|RHM|HUB", "|RHM01|HUB");
+    assert_eq!(reading(&text).expect("taken").peer.name, "southampton");
+}
+
+#[test]
+fn local_text_in_the_place_of_a_code_does_not_travel() {
+    let read = reading(&adt("A01", "PID|1||1^^^RHM^MR\rPV1|1|INPATIENT|^^^Mrs Smith's ward|Emerg Other||||||||||by her son|||||V1\rPV2||||||||||||||||||||||||||||||||||||||by her son")).expect("taken");
+    let Matter::Visit(Report::Opening(details)) = &read.matter else { panic!("an opening") };
+    assert_eq!((details.admission_method.as_str(), details.source.as_str(), details.site.as_str(), details.arrival_code.as_str()), ("", "", "", ""));
+    assert_eq!((details.class, details.arrival), (Some(VisitClass::Inpatient), Arrival::Unknown));
+}
+
+#[test]
+fn the_repeated_hour_of_october_is_marked() {
+    let read = reading(&adt("A01", "PID|1||1^^^RHM^MR\rPV1|1|I|||||||||||||||||V1|||||||||||||||||||||||||202610250130")).expect("taken");
+    assert_eq!((read.at.zone.as_str(), read.at.ambiguous), ("Europe/London", true));
+    let read = reading(&adt("A01", "PID|1||1^^^RHM^MR\rPV1|1|I|||||||||||||||||V1|||||||||||||||||||||||||202610250130+0100")).expect("taken");
+    assert_eq!((read.at.zone.as_str(), read.at.ambiguous), ("+01:00", false));
+}
+
+#[test]
+fn a_visit_without_a_number_is_named_by_patient_and_admission() {
+    let admitted = |trigger: &str| reading(&adt(trigger, &format!("PID|1||1^^^RHM^MR\rPV1|1|I{}20260228010000", "|".repeat(42)))).expect("taken").visit;
+    assert!(admitted("A01").is_some());
+    assert_eq!(admitted("A01"), admitted("A03"));
+    assert_eq!(reading(&adt("A03", "PID|1||1^^^RHM^MR\rPV1|1|I")).expect("taken").visit, None);
+}
+
+#[test]
+fn every_sign_of_death_is_a_death() {
+    let visit = "PV1|1|I|||||||||||||||||V1";
+    for (trigger, pid, pv1) in [
+        ("A31", "PID|1||1^^^RHM^MR||||||||||||||||||||||||||20260228", ""),
+        ("A31", "PID|1||1^^^RHM^MR|||||||||||||||||||||||||||Y", ""),
+        ("A03", "PID|1||1^^^RHM^MR", "PV1|1|I|||||||||||||||||V1|||||||||||||||||79"),
+        ("A08", "PID|1||1^^^RHM^MR|||||||||||||||||||||||||||Y", visit),
+    ] {
+        assert!(reading(&adt(trigger, &format!("{pid}\r{pv1}"))).expect("taken").patient.death.is_some(), "{trigger} {pid}");
+    }
+    assert_eq!(reading(&adt("A31", "PID|1||1^^^RHM^MR")).expect("taken").matter, Matter::Nothing("an event that is not interpreted"));
+}
