@@ -254,3 +254,7 @@ fn resident_of(resident: Option<types::ResidentRef>) -> Result<ResidentRef, Unre
 fn id(bytes: &[u8; 16]) -> Bytes {
     Bytes::copy_from_slice(bytes)
 }
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;

@@ -207,7 +207,7 @@ pub(super) async fn narrative(State(intake): State<Shared>, PathOf(id): PathOf<U
     let row = service::audit(&caller, "call_narrative_read", Some(*resident.bytes()), reason.0, now_us());
     match intake.kernel.store.append(Unit { audit: vec![row], ..Unit::default() }).await? {
         Answer::Committed { .. } => Ok(Json(json!({ "call": uuid_of(*id.bytes()), "narrative": said }))),
-        _ => Err(NotNow::Other("the read could not be recorded".to_owned()).into()),
+        Answer::VersionConflict { .. } | Answer::Claimed(_) | Answer::Fenced(_) => Err(NotNow::Other("the read could not be recorded".to_owned()).into()),
     }
 }
 
