@@ -194,7 +194,7 @@ fn a_known_resident_closes_a_provisional_one_and_replaces_an_identified_one() {
     let first = identification(identified(KNOWN), Some(PROVISIONAL), None);
     check(&[], known(KNOWN), Ok(vec![first.clone()]));
     check(&[], known(PROVISIONAL), Ok(vec![identification(identified(PROVISIONAL), None, None)]));
-    check(&[first.clone()], known(KNOWN), Err(Rejection::AlreadyIdentified));
+    check(std::slice::from_ref(&first), known(KNOWN), Err(Rejection::AlreadyIdentified));
     check(&[first], known(OTHER), Ok(vec![identification(identified(OTHER), None, Some(KNOWN))]));
 }
 
