@@ -57,7 +57,7 @@ impl View for Identities {
             match event.fact {
                 Some(Directory::ResidentRegistered(r)) => tx.execute(
                     "insert into identities (id, registered, home) values ($1, 1, $2) on conflict (id) do update set registered = 1, home = excluded.home",
-                    &[stream, r.home_id.into()],
+                    &[stream, some(r.home_id)],
                 ),
                 Some(Directory::ResidentMovedIn(m)) => tx.execute("update identities set home = $2 where id = $1", &[stream, m.home_id.into()]),
                 Some(Directory::ResidentMovedOut(_)) => tx.execute("update identities set home = null where id = $1", &[stream]),
@@ -79,6 +79,11 @@ impl View for Identities {
         }
         Ok(())
     }
+}
+
+/// An id that the contracts leave empty where there is none.
+fn some(id: bytes::Bytes) -> Value {
+    (!id.is_empty()).then_some(id).into()
 }
 
 /// What is known of a resident, resolved through alias edges.

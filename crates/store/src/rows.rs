@@ -226,8 +226,8 @@ impl Rows {
                 ],
             ),
             InboxChange::Settle { id, state, why, stream } => self.rest.push(
-                // Once interpreted, the bytes live on the visit's stream, under its own key.
-                "update inbox set state = $2, why = $3, stream = $4, sealed = case when $2 = 'interpreted' then null else sealed end where id = $1",
+                // Once settled, the bytes live on the visit's stream, under its own key, or are needed no longer.
+                "update inbox set state = $2, why = $3, stream = $4, sealed = case when $2 = 'held' then sealed else null end where id = $1",
                 &[(*id).into(), (*state).into(), (*why).into(), (*stream).into()],
             ),
             InboxChange::Sweep { day } => self.rest.push("delete from inbox where day = $1", &[day.as_str().into()]),

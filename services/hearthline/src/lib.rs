@@ -1,1 +1,12 @@
+//! The all-in-one and the operator's command line.
+//!
+//! 1. [`cli`] reads what was typed; 2. [`up`] runs every service on one folder; 3. [`ops`] is what operators see and ask of it;
+//! 4. [`demo`] feeds it a week from another process; 5. [`bench`] and [`doctor`] measure and look.
 
+mod admin_client;
+pub mod bench;
+pub mod cli;
+pub mod demo;
+pub mod doctor;
+pub mod ops;
+pub mod up;

@@ -116,3 +116,6 @@ impl TaskKind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,11 +3,16 @@
 //! Every durable figure is printed beside the folder's fdatasync rate, because that is what bounds it.
 
 mod append;
-pub mod disk;
+mod calls;
+mod latency;
+mod load;
+mod rebuild;
+mod system;
 
-pub use append::append;
-
-use std::path::PathBuf;
+use crate::cli::BenchCommand;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 /// What every measurement needs.
@@ -30,8 +35,61 @@ pub struct Figure {
 
 impl std::fmt::Display for Figure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:<40} {:>4} callers {:>9.0}/s  p50 {:>7.2} ms  p99 {:>7.2} ms", self.what, self.callers, self.per_second, self.p50_ms, self.p99_ms)
+        write!(f, "{:<42} {:>4} {:>11.0} {:>9.2} {:>9.2}", self.what, self.callers, self.per_second, self.p50_ms, self.p99_ms)
     }
+}
+
+/// `hearthline bench …`
+pub async fn command(what: BenchCommand, on: Option<PathBuf>, seconds: Duration, json: bool) -> anyhow::Result<ExitCode> {
+    let folder = on.unwrap_or_else(std::env::temp_dir);
+    let options = Options { folder, seconds };
+    let rate = sync_rate(&options.folder)?;
+    if !json {
+        println!("{} cores; fdatasync {rate:.0}/s on {}", std::thread::available_parallelism().map_or(1, usize::from), options.folder.display());
+        println!("{:<42} {:>4} {:>11} {:>9} {:>9}", "", "at", "per second", "p50 ms", "p99 ms");
+    }
+    let all = matches!(what, BenchCommand::All);
+    let mut figures = Vec::new();
+    let mut notes = Vec::new();
+    let mut add = |new: Vec<Figure>| {
+        if !json {
+            new.iter().for_each(|f| println!("{f}"));
+        }
+        figures.extend(new);
+    };
+    if let BenchCommand::Append { callers } = &what {
+        add(append::append(&options, callers).await?);
+    } else if all {
+        add(append::append(&options, &[1, 8, 32, 256]).await?);
+    }
+    match what {
+        BenchCommand::Rebuild { events } => add(vec![rebuild::rebuild(&options, events).await?]),
+        _ if all => add(vec![rebuild::rebuild(&options, 300_000).await?]),
+        _ => {}
+    }
+    let connections = if let BenchCommand::Calls { connections } = what { Some(connections) } else { all.then_some(32) };
+    if let Some(connections) = connections {
+        for alone in [true, false] {
+            add(vec![calls::calls(&options, connections, alone).await?]);
+        }
+    }
+    let rate_per_second = if let BenchCommand::Latency { per_second } = what { Some(per_second) } else { all.then_some(200) };
+    if let Some(per_second) = rate_per_second {
+        let (new, mib, start) = latency::latency(&options, per_second).await?;
+        add(new);
+        notes.push(json!({ "resident_mib": mib, "start_to_ready_s": start.as_secs_f64() }));
+        if !json {
+            println!("memory under that load, load generator included: {mib:.0} MiB; start to ready with a home registered: {:.2} s", start.as_secs_f64());
+        }
+    }
+    if json {
+        println!("{:#}", json!({ "fdatasync_per_second": rate, "figures": figures, "notes": notes }));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn sync_rate(folder: &Path) -> anyhow::Result<f64> {
+    Ok(hearthline_runtime::disk::measure_sync_rate(folder, 3_000, Duration::from_secs(1))?.per_second)
 }
 
 /// Microsecond latencies up to a minute.

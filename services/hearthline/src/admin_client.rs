@@ -1,0 +1,42 @@
+//! Speaks with the process that runs on a data folder, found by its `admin.json`.
+
+use anyhow::{Context, bail};
+use hearthline_runtime::admin::AdminFile;
+use serde_json::Value;
+use std::path::Path;
+use std::time::Duration;
+
+/// A client of one running process, with the operator's token of its folder.
+pub struct Client {
+    base: String,
+    token: String,
+    http: reqwest::Client,
+}
+
+impl Client {
+    pub fn of_folder(folder: &Path) -> anyhow::Result<Self> {
+        let admin = AdminFile::read(folder)?;
+        let token = admin.token.context("admin.json holds no operator's token; the process uses another issuer: call its /ops routes with a token of that issuer")?;
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(600)).build()?;
+        Ok(Client { base: format!("http://{}", admin.http), token, http })
+    }
+
+    pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        Self::answer(self.http.get(format!("{}{path}", self.base)).bearer_auth(&self.token).send().await).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let request = self.http.post(format!("{}{path}", self.base)).bearer_auth(&self.token).header("idempotency-key", uuid::Uuid::new_v4().to_string()).json(body);
+        Self::answer(request.send().await).await
+    }
+
+    async fn answer(response: reqwest::Result<reqwest::Response>) -> anyhow::Result<Value> {
+        let response = response.context("the process that admin.json names does not answer; is it still running?")?;
+        let status = response.status();
+        let body: Value = response.json().await.unwrap_or(Value::Null);
+        if !status.is_success() {
+            bail!("{}: {}", body["title"].as_str().unwrap_or(status.as_str()), body["detail"].as_str().unwrap_or("no detail"));
+        }
+        Ok(body)
+    }
+}

@@ -1,0 +1,385 @@
+//! The command line: what an operator, an engineer of a trust or a newcomer types.
+//!
+//! Commands that look at a running process find it by the `admin.json` of its data folder and speak HTTP with it; nothing here
+//! opens the files of a running process.
+
+use crate::{admin_client::Client, bench, demo, doctor, up};
+use anyhow::{Context, bail};
+use clap::{Args, Parser, Subcommand};
+use hearthline_runtime::auth::{Grant, Issuer, Role};
+use hearthline_runtime::config::{Config, Sources};
+use hearthline_runtime::lock::DataFolder;
+use hearthline_nhs::{HomeId, OdsCode};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Joins care homes, a clinical hub, hospitals, shared records and the figures that commissioners read.
+#[derive(Debug, Parser)]
+#[command(name = "hearthline", version, about, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Args)]
+pub struct Common {
+    /// Configuration file (TOML). Environment variables HEARTHLINE__SECTION__KEY and --set override it.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Data folder; the same as --set data.folder=FOLDER.
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub folder: Option<PathBuf>,
+    /// Overrides one setting; may be repeated.
+    #[arg(long = "set", global = true, value_name = "SECTION.KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// Prints JSON instead of text.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs every service in this process, on one folder, with nothing to install.
+    Up {
+        /// Does not start the sandbox servers for prescriptions, shared record and mail.
+        #[arg(long)]
+        no_sandbox: bool,
+    },
+    /// Feeds a made-up week of 104 homes through the real sockets and shows what comes out.
+    Demo(DemoArgs),
+    /// Runs one service alone. On one machine it holds the whole folder: the others do not run meanwhile.
+    Serve {
+        /// call-intake, clinical-outcome, prescribing, shared-record, kpi-projection, pas-gateway or directory.
+        service: String,
+    },
+    /// Creates or updates the tables of every service in the data folder.
+    Migrate,
+    /// Shows or checks the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Prints a bearer token signed by the folder's own issuer (one-machine edition).
+    Token(TokenArgs),
+    /// Says how the running process is doing.
+    Status,
+    /// Records that could not be taken: list, show, retry, discard.
+    #[command(subcommand)]
+    Parked(ParkedCommand),
+    /// Deliveries to the outside: list, and settle those that nobody confirmed.
+    #[command(subcommand)]
+    Deliveries(DeliveriesCommand),
+    /// Rebuilds the KPI views from the archive and compares them with the living ones.
+    Rebuild {
+        /// Compares only; the living views stay as they are.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Measures this machine with the project's own benchmarks.
+    Bench(BenchArgs),
+    /// Looks at disk, database, log, clock and permissions, and says what is wrong and how to mend it.
+    Doctor,
+}
+
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Leaves everything running until Ctrl-C.
+    #[arg(long)]
+    pub keep: bool,
+    /// Seed of the made-up week.
+    #[arg(long, default_value_t = 104)]
+    pub seed: u64,
+    /// Kills the serving process this many times on the way, at seeded points.
+    #[arg(long, default_value_t = 0)]
+    pub kills: u32,
+    /// Feeds the HL7 v2 message files of a folder as well.
+    #[arg(long, value_name = "FOLDER")]
+    pub hl7: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Prints the whole configuration with defaults; secrets are left out.
+    Print,
+    /// Says what is wrong or unwise about the configuration.
+    Check,
+}
+
+#[derive(Debug, Args)]
+pub struct TokenArgs {
+    /// care_home, call_handler, clinician, prescriber, analyst, operator, trust_engineer, privacy_officer or safety_officer.
+    #[arg(long)]
+    pub role: String,
+    /// ODS code of the organisation.
+    #[arg(long)]
+    pub org: String,
+    /// For care_home: the home's id.
+    #[arg(long)]
+    pub home: Option<String>,
+    /// How long it is valid: 8h, 30m.
+    #[arg(long = "for", default_value = "8h")]
+    pub ttl: String,
+    /// Who it is; a pseudonym of it goes into events.
+    #[arg(long)]
+    pub subject: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ParkedCommand {
+    List,
+    /// Shows one record without its personal part.
+    Show { service: String, topic: String, partition: u16, offset: i64 },
+    /// Tries one record again, or all that match.
+    Retry(ParkedSelect),
+    /// Lets records go for good, with a reason.
+    Discard {
+        #[command(flatten)]
+        select: ParkedSelect,
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct ParkedSelect {
+    #[arg(long)]
+    pub service: Option<String>,
+    #[arg(long)]
+    pub topic: Option<String>,
+    #[arg(long)]
+    pub partition: Option<u16>,
+    #[arg(long)]
+    pub offset: Option<i64>,
+    /// Says what would be done and does nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DeliveriesCommand {
+    List {
+        /// Only those in this state, for example unconfirmed.
+        #[arg(long)]
+        state: Option<String>,
+    },
+    /// It arrived: you looked. REFERENCE is what the receiver calls it.
+    Confirm { id: String, #[arg(long, default_value = "confirmed by a person")] reference: String },
+    /// It did not arrive: you looked. It goes out again.
+    Resend { id: String },
+}
+
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    #[command(subcommand)]
+    pub what: BenchCommand,
+    /// Seconds for each figure.
+    #[arg(long, global = true, default_value_t = 4)]
+    pub seconds: u64,
+    /// Where the files go (default: the system's temporary folder).
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub on: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Whole append units on SQLite at 1, 8, 32 and 256 callers.
+    Append {
+        #[arg(long, value_delimiter = ',', default_values_t = [1, 8, 32, 256])]
+        callers: Vec<usize>,
+    },
+    /// Rebuilding the KPI views from an archive of this many events.
+    Rebuild {
+        #[arg(long, default_value_t = 300_000)]
+        events: u64,
+    },
+    /// POST of a call over HTTP, durable.
+    Calls {
+        #[arg(long, default_value_t = 32)]
+        connections: usize,
+    },
+    /// From HTTP request and MLLP frame to the KPI row, at a steady rate; memory and start-up with it.
+    Latency {
+        #[arg(long, default_value_t = 200)]
+        per_second: u32,
+    },
+    /// Every figure of docs/performance.md.
+    All,
+}
+
+/// Runs a command; the exit code is its verdict.
+pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let Cli { common, command } = cli;
+    match command {
+        Command::Up { no_sandbox } => up::run(&load(&common)?, !no_sandbox, None),
+        Command::Serve { service } => {
+            if !up::SERVICES.contains(&service.as_str()) {
+                bail!("there is no service {service:?}; the services are {}", up::SERVICES.join(", "));
+            }
+            up::run(&load(&common)?, false, Some(&service))
+        }
+        Command::Demo(args) => asynchronously(demo_command(&common, args)),
+        Command::Migrate => asynchronously(async {
+            let config = load(&common)?;
+            let services = up::migrate(&config).await?;
+            say(&common, &json!({ "migrated": services }), || format!("tables are up to date: {}", services.join(", ")));
+            Ok(ExitCode::SUCCESS)
+        }),
+        Command::Config(ConfigCommand::Print) => {
+            print!("{}", load(&common)?.print());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Config(ConfigCommand::Check) => config_check(&common),
+        Command::Token(args) => token(&common, &args),
+        Command::Status => asynchronously(async {
+            let status = client(&common)?.get("/ops/status").await?;
+            say(&common, &status, || status_text(&status));
+            Ok(if status["settled"] == Value::Bool(true) || status["ready"] == Value::Bool(true) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }),
+        Command::Parked(command) => asynchronously(parked(&common, command)),
+        Command::Deliveries(command) => asynchronously(deliveries(&common, command)),
+        Command::Rebuild { check } => asynchronously(async {
+            let answer = client(&common)?.post("/ops/rebuild", &json!({ "swap": !check })).await?;
+            let equal = answer["live"] == answer["rebuilt"];
+            say(&common, &answer, || {
+                format!(
+                    "{} facts replayed; the rebuilt views are {} the living ones{}",
+                    answer["facts"],
+                    if equal { "equal to" } else { "NOT equal to" },
+                    if answer["swapped"] == Value::Bool(true) { ", and took their place" } else { "" }
+                )
+            });
+            Ok(if equal { ExitCode::SUCCESS } else { ExitCode::from(2) })
+        }),
+        Command::Bench(args) => asynchronously(bench::command(args.what, args.on, Duration::from_secs(args.seconds), common.json)),
+        Command::Doctor => asynchronously(doctor::command(load(&common)?, common.json)),
+    }
+}
+
+fn asynchronously(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the asynchronous runtime does not start")?.block_on(work)
+}
+
+/// Configuration from file, environment and flags.
+pub fn load(common: &Common) -> anyhow::Result<Config> {
+    let mut overrides = common.overrides.clone();
+    if let Some(folder) = &common.folder {
+        overrides.push(format!("data.folder={}", folder.display()));
+    }
+    Ok(Config::load(&Sources::of_process(common.config.clone(), overrides))?)
+}
+
+fn client(common: &Common) -> anyhow::Result<Client> {
+    Client::of_folder(&load(common)?.data.folder)
+}
+
+fn say(common: &Common, value: &Value, text: impl FnOnce() -> String) {
+    if common.json {
+        println!("{value:#}");
+    } else {
+        println!("{}", text());
+    }
+}
+
+async fn demo_command(common: &Common, args: DemoArgs) -> anyhow::Result<ExitCode> {
+    let outcome = demo::run(demo::Options { folder: common.folder.clone(), keep: args.keep, seed: args.seed, kills: args.kills, hl7: args.hl7, json: common.json, ..demo::Options::default() }).await?;
+    Ok(if outcome.agrees() { ExitCode::SUCCESS } else { ExitCode::from(2) })
+}
+
+fn config_check(common: &Common) -> anyhow::Result<ExitCode> {
+    let findings = load(common)?.check();
+    let fatal = findings.iter().any(|f| f.fatal);
+    let list: Vec<Value> = findings.iter().map(|f| json!({ "key": f.key, "advice": f.advice, "fatal": f.fatal })).collect();
+    say(common, &Value::Array(list), || {
+        if findings.is_empty() {
+            return "the configuration is sound".to_owned();
+        }
+        findings.iter().map(|f| format!("{} {}: {}", if f.fatal { "error" } else { "advice" }, f.key, f.advice)).collect::<Vec<_>>().join("\n")
+    });
+    Ok(if fatal { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn token(common: &Common, args: &TokenArgs) -> anyhow::Result<ExitCode> {
+    let config = load(common)?;
+    let role: Role = args.role.parse().with_context(|| format!("--role {}", args.role))?;
+    let org = OdsCode::parse(&args.org).context("--org")?;
+    let home = args.home.as_deref().map(HomeId::parse).transpose().context("--home")?;
+    if (role == Role::CareHome) != home.is_some() {
+        bail!("--home goes with --role care_home, and only with it");
+    }
+    let ttl = up::duration(&args.ttl).context("--for")?;
+    // The key may be made here, before the first start: the folder must not be in the middle of being made by another.
+    if !config.data.folder.exists() {
+        drop(DataFolder::open_or_create(&config.data.folder)?);
+    }
+    let issuer = Issuer::open(&config.data.folder, &config.auth.issuer, &config.auth.audience)?;
+    let subject = args.subject.clone().unwrap_or_else(|| format!("{role} at {org}"));
+    let grant = Grant { subject, role, org, home, session: true };
+    let token = issuer.token(&grant, std::time::SystemTime::now(), ttl)?;
+    say(common, &json!({ "token": token }), || token.clone());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn status_text(status: &Value) -> String {
+    let mut lines = vec![format!("{:<18} {:>9} {:>9} {:>6} {:>7} {:>11} {:>7}", "service", "position", "published", "lag", "timers", "deliveries", "parked")];
+    for s in status["services"].as_array().into_iter().flatten() {
+        let lag: i64 = s["subscriptions"].as_array().into_iter().flatten().filter_map(|s| s["lag"].as_i64()).sum();
+        lines.push(format!(
+            "{:<18} {:>9} {:>9} {:>6} {:>7} {:>11} {:>7}",
+            s["name"].as_str().unwrap_or(""),
+            s["position"],
+            s["relayed"],
+            lag,
+            s["timers_due"],
+            s["deliveries_open"],
+            s["parked"]
+        ));
+    }
+    lines.push(if status["settled"] == Value::Bool(true) { "everything is settled".to_owned() } else { "work is under way".to_owned() });
+    lines.join("\n")
+}
+
+async fn parked(common: &Common, command: ParkedCommand) -> anyhow::Result<ExitCode> {
+    let client = client(common)?;
+    let ask = |select: ParkedSelect, reason: Option<String>| {
+        json!({ "service": select.service, "topic": select.topic, "partition": select.partition, "offset": select.offset, "dry_run": select.dry_run, "reason": reason })
+    };
+    let answer = match command {
+        ParkedCommand::List => client.get("/ops/parked").await?,
+        ParkedCommand::Show { service, topic, partition, offset } => client.get(&format!("/ops/parked/{service}/{topic}/{partition}/{offset}")).await?,
+        ParkedCommand::Retry(select) => client.post("/ops/parked/retry", &ask(select, None)).await?,
+        ParkedCommand::Discard { select, reason } => client.post("/ops/parked/discard", &ask(select, Some(reason))).await?,
+    };
+    say(common, &answer, || table(&answer, "records", &["service", "topic", "partition", "offset", "held", "why", "request"]));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn deliveries(common: &Common, command: DeliveriesCommand) -> anyhow::Result<ExitCode> {
+    let client = client(common)?;
+    let answer = match command {
+        DeliveriesCommand::List { state } => client.get(&format!("/ops/deliveries{}", state.map(|s| format!("?state={s}")).unwrap_or_default())).await?,
+        DeliveriesCommand::Confirm { id, reference } => client.post(&format!("/ops/deliveries/{id}/confirm"), &json!({ "reference": reference })).await?,
+        DeliveriesCommand::Resend { id } => client.post(&format!("/ops/deliveries/{id}/resend"), &json!({})).await?,
+    };
+    say(common, &answer, || table(&answer, "deliveries", &["id", "service", "kind", "destination", "state", "attempt", "code"]));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A list of an answer as columns; other answers as they are.
+fn table(answer: &Value, list: &str, columns: &[&str]) -> String {
+    let Some(rows) = answer[list].as_array() else { return format!("{answer:#}") };
+    if rows.is_empty() {
+        return "none".to_owned();
+    }
+    let cell = |v: &Value| match v {
+        Value::Null => "-".to_owned(),
+        Value::String(s) => s.clone(),
+        other => other.to_string(),
+    };
+    let widths: Vec<usize> = columns.iter().map(|c| rows.iter().map(|r| cell(&r[*c]).chars().count()).chain([c.len()]).max().unwrap_or(0)).collect();
+    let line = |cells: Vec<String>| cells.iter().zip(&widths).map(|(c, w)| format!("{c:<w$}")).collect::<Vec<_>>().join("  ").trim_end().to_owned();
+    let mut lines = vec![line(columns.iter().map(|c| (*c).to_owned()).collect())];
+    lines.extend(rows.iter().map(|r| line(columns.iter().map(|c| cell(&r[*c])).collect())));
+    lines.join("\n")
+}

@@ -1,0 +1,223 @@
+//! What becomes of messages, by whatever road the knowledge comes.
+
+use crate::world::*;
+use hearthline_contracts::envelope::Environment;
+use hearthline_contracts::hospital::HospitalEvent;
+use hearthline_contracts::hospital::hospital_event::Fact as Pb;
+use hearthline_eventing::now_us;
+use prost::Message;
+use std::sync::{Arc, Mutex};
+
+const RESIDENT: [u8; 16] = [7; 16];
+const HOME: [u8; 16] = [9; 16];
+
+#[tokio::test]
+async fn a_residents_admission_is_a_visit_and_its_bytes_are_sealed_under_the_visits_key() {
+    let world = World::new(Environment::Test).await;
+    let gateway = world.gateway();
+    consume(&gateway, &world.registration(RESIDENT, &number(1), "1938-04-12", Some(HOME)).await).await;
+    take(&gateway, &Adt::new("A01", "1", &number(1)).write()).await;
+    assert_eq!((world.events().await, world.states().await), (vec!["VisitOpened".to_owned()], vec!["interpreted".to_owned()]));
+    let recorded = world.ports.store.read_all(0, 10).await.expect("readable").remove(0);
+    let event = HospitalEvent::decode(recorded.payload).expect("ours");
+    let envelope = event.envelope.expect("an envelope");
+    assert_eq!(envelope.correlation_id, envelope.stream_id);
+    assert_eq!(envelope.occurred_zone, "Europe/London");
+    let Some(Pb::VisitOpened(opened)) = event.fact else { panic!("an opening") };
+    assert_eq!(opened.resident.expect("a resident").resident_id.as_ref(), RESIDENT);
+    assert_eq!((opened.home_id.as_ref(), opened.admission_method.as_str(), opened.feed.as_str()), (&HOME[..], "21", "southampton"));
+    let rows = world.ports.store.query("select id, stream from inbox", &[]).await.expect("readable");
+    let blob = world.ports.store.blob(rows[0].id(0)).await.expect("readable").expect("the bytes are kept");
+    assert_eq!(blob.stream, rows[0].stream(1));
+    let plain = gateway.kernel.composer.open_blob(rows[0].id(0), &blob).await.expect("opens");
+    assert_eq!(plain.known().expect("known"), &Adt::new("A01", "1", &number(1)).write());
+}
+
+#[tokio::test]
+async fn nothing_personal_lies_in_clear_in_any_file() {
+    let world = World::new(Environment::Test).await;
+    let gateway = world.gateway();
+    consume(&gateway, &world.registration(RESIDENT, &number(1), "1938-04-12", Some(HOME)).await).await;
+    for n in 1..=3 {
+        take(&gateway, &Adt::new("A01", &n.to_string(), &number(n)).write()).await;
+    }
+    world.backend.close().await;
+    for file in std::fs::read_dir(world.folder.path()).expect("listed") {
+        let bytes = std::fs::read(file.expect("listed").path()).expect("readable");
+        for needle in [number(1), number(2), "TESTPERSON".to_owned(), "Nowhere Lane".to_owned()] {
+            assert!(!bytes.windows(needle.len()).any(|w| w == needle.as_bytes()), "personal data in clear");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_same_message_again_is_accepted_and_has_no_second_effect() {
+    let world = World::new(Environment::Test).await;
+    let gateway = world.gateway();
+    consume(&gateway, &world.registration(RESIDENT, &number(1), "1938-04-12", None).await).await;
+    let message = Adt::new("A01", "1", &number(1)).write();
+    let both = (take(&gateway, &message), take(&gateway, &message));
+    tokio::join!(both.0, both.1);
+    take(&gateway, &message).await;
+    assert_eq!((world.events().await.len(), world.rows().await.len()), (1, 1));
+    // The control id alone does not make it the same message.
+    take(&gateway, &Adt { at: "20260302090000", ..Adt::new("A03", "1", &number(1)) }.write()).await;
+    assert_eq!(world.events().await, ["VisitOpened", "VisitClosed"]);
+    let reused = world.ports.store.query("select count(*) from claims where scope = 'control-reused'", &[]).await.expect("readable");
+    assert_eq!(reused[0].int(0), 1);
+}
+
+#[tokio::test]
+async fn a_number_with_another_date_of_birth_is_not_the_resident() {
+    let world = World::new(Environment::Test).await;
+    let gateway = world.gateway();
+    consume(&gateway, &world.registration(RESIDENT, &number(1), "1938-04-12", None).await).await;
+    take(&gateway, &Adt { born: "19400101", ..Adt::new("A01", "1", &number(1)) }.write()).await;
+    assert_eq!(world.rows().await, [("held".to_owned(), "the date of birth is not the resident's".to_owned())]);
+    assert!(world.events().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_attendance_becomes_an_admission_and_ends_whatever_order_it_is_told_in() {
+    let story = |number: &str| {
+        [
+            Adt { class: "E", method: "", at: "20260301090000", ..Adt::new("A04", "1", number) },
+            Adt { at: "20260301120000", ..Adt::new("A01", "2", number) },
+            Adt { at: "20260303120000", ..Adt::new("A03", "3", number) },
+        ]
+    };
+    for order in [[0, 1, 2], [2, 0, 1], [2, 1, 0], [1, 2, 0], [0, 2, 1], [1, 0, 2]] {
+        let world = World::new(Environment::Test).await;
+        let gateway = world.gateway();
+        consume(&gateway, &world.registration(RESIDENT, &number(1), "1938-04-12", None).await).await;
+        for n in order {
+            take(&gateway, &story(&number(1))[n].write()).await;
+        }
+        let events = world.events().await;
+        assert_eq!((events.first().map(String::as_str), events.last().map(String::as_str)), (Some("VisitOpened"), Some("VisitClosed")), "{order:?}");
+        assert!(!world.states().await.contains(&"held".to_owned()), "{order:?}");
+    }
+}
+
+#[tokio::test]
+async fn strangers_are_held_and_a_home_level_visit_needs_address_and_agreement() {
+    let world = World::new(Environment::Test).await;
+    let gateway = world.gateway();
+    consume(&gateway, &world.home(HOME, "Oak Lodge", "12 High Street", POSTCODE).await).await;
+    take(&gateway, &Adt::new("A01", "1", &number(1)).write()).await;
+    take(&gateway, &Adt { address: ("Oak Lodge", POSTCODE), facility: "RHU", visit: "V2", ..Adt::new("A01", "2", &number(2)) }.write()).await;
+    assert!(world.events().await.is_empty());
+    take(&gateway, &Adt { address: ("Oak Lodge", POSTCODE), visit: "V3", ..Adt::new("A01", "3", &number(3)) }.write()).await;
+    take(&gateway, &Adt { address: ("", ""), visit: "V3", at: "20260302090000", ..Adt::new("A03", "4", &number(3)) }.write()).await;
+    assert_eq!(world.events().await, ["VisitOpened", "VisitClosed"]);
+    assert_eq!(world.states().await, ["held"; 4]);
+    let blobs = world.ports.store.query("select count(*) from blobs", &[]).await.expect("readable");
+    assert_eq!(blobs[0].int(0), 0, "nothing of a stranger's message lies on the visit");
+    // Somebody finds out who it was: the same visit, not a second one.
+    consume(&gateway, &world.registration(RESIDENT, &number(3), "1938-04-12", Some(HOME)).await).await;
+    tick(&gateway).await;
+    assert_eq!(world.events().await, ["VisitOpened", "VisitClosed", "VisitIdentified"]);
+    assert_eq!(world.states().await, ["held", "held", "interpreted", "ignored"]);
+}
+
+#[tokio::test]
+async fn a_home_that_is_registered_late_finds_its_visits() {
+    let world = World::new(Environment::Test).await;
+    let gateway = world.gateway();
+    take(&gateway, &Adt { address: ("Room 3, Oak Lodge", POSTCODE), ..Adt::new("A01", "1", &number(1)) }.write()).await;
+    assert!(world.events().await.is_empty());
+    consume(&gateway, &world.home(HOME, "Oak Lodge", "12 High Street", POSTCODE).await).await;
+    tick(&gateway).await;
+    assert_eq!((world.events().await, world.states().await), (vec!["VisitOpened".to_owned()], vec!["held".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_resident_registered_late_gets_every_held_message_in_its_own_order() {
+    let world = World::new(Environment::Test).await;
+    let gateway = world.gateway();
+    take(&gateway, &Adt { at: "20260303120000", ..Adt::new("A03", "2", &number(1)) }.write()).await;
+    take(&gateway, &Adt { at: "20260301120000", ..Adt::new("A01", "1", &number(1)) }.write()).await;
+    consume(&gateway, &world.registration(RESIDENT, &number(1), "1938-04-12", None).await).await;
+    tick(&gateway).await;
+    assert_eq!((world.events().await, world.states().await), (vec!["VisitOpened".to_owned(), "VisitClosed".to_owned()], vec!["interpreted".to_owned(); 2]));
+}
+
+#[tokio::test]
+async fn a_death_is_reported_once_and_two_records_of_residents_are_proposed_as_one() {
+    let world = World::new(Environment::Test).await;
+    let gateway = world.gateway();
+    consume(&gateway, &world.registration(RESIDENT, &number(1), "1938-04-12", None).await).await;
+    consume(&gateway, &world.registration([8; 16], &number(2), "1938-04-12", None).await).await;
+    let mut died = String::from_utf8(Adt::new("A31", "1", &number(1)).write()).expect("ascii");
+    died = died.replace("PO1 1AA", &format!("PO1 1AA{}Y", "|".repeat(19)));
+    take(&gateway, died.as_bytes()).await;
+    take(&gateway, died.replace("|1|P|", "|2|P|").as_bytes()).await;
+    let merge = String::from_utf8(Adt::new("A40", "3", &number(1)).write()).expect("ascii");
+    let merge = format!("{}MRG|{}^^^NHS^NH\r", merge.split("PV1").next().expect("before the visit"), number(2));
+    take(&gateway, merge.as_bytes()).await;
+    assert_eq!(world.events().await, ["DeathReported", "PatientsMerged"]);
+}
+
+#[tokio::test]
+async fn a_day_that_is_over_leaves_neither_rows_nor_keys() {
+    let world = World::new(Environment::Test).await;
+    let gateway = world.gateway();
+    take(&gateway, &Adt::new("A01", "1", &number(1)).write()).await;
+    let keep = gateway.sweep(now_us() + 14 * 86_400_000_000).await.expect("swept");
+    assert!(keep.inbox.is_empty(), "the fourteenth day is kept");
+    let sweep = gateway.sweep(now_us() + 15 * 86_400_000_000).await.expect("swept");
+    world.ports.store.append(sweep).await.expect("appended");
+    assert!(world.rows().await.is_empty());
+    consume(&gateway, &world.registration(RESIDENT, &number(1), "1938-04-12", None).await).await;
+    tick(&gateway).await;
+    assert!(world.events().await.is_empty());
+}
+
+/// When, as seen by a message, the resident's registration commits and looks for held messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Registered {
+    Before,
+    /// Between the message's reading of the tags and its commit: both the tag and its look for held messages.
+    BetweenReadingAndCommit,
+    /// Between the message's commit and its second reading; the look comes later.
+    BetweenCommitAndSecondReading,
+    After,
+}
+
+#[tokio::test]
+async fn a_registration_and_an_admission_that_race_come_to_the_same_whichever_is_first() {
+    let results = Mutex::new(Vec::new());
+    for when in [Registered::Before, Registered::BetweenReadingAndCommit, Registered::BetweenCommitAndSecondReading, Registered::After] {
+        let world = World::new(Environment::Test).await;
+        let plain = world.gateway();
+        let fact = world.registration(RESIDENT, &number(1), "1938-04-12", Some(HOME)).await;
+        let (other, news) = (plain.clone(), fact.clone());
+        let store = Interrupted::new(world.ports.store.clone(), move |stage| {
+            let (other, news) = (other.clone(), news.clone());
+            Box::pin(async move {
+                if when == Registered::BetweenReadingAndCommit && stage == Stage::BeforeCommit {
+                    consume(&other, &news).await;
+                    tick(&other).await;
+                }
+                if when == Registered::BetweenCommitAndSecondReading && stage == Stage::AfterCommit {
+                    consume(&other, &news).await;
+                }
+                Ok(())
+            })
+        });
+        let gateway = world.gateway_on(Arc::new(store));
+        if when == Registered::Before {
+            consume(&plain, &fact).await;
+        }
+        take(&gateway, &Adt::new("A01", "1", &number(1)).write()).await;
+        if when == Registered::After {
+            consume(&plain, &fact).await;
+        }
+        tick(&plain).await;
+        let blobs = world.ports.store.query("select count(*) from blobs", &[]).await.expect("readable")[0].int(0);
+        results.lock().expect("one at a time").push((when, world.events().await, world.states().await, blobs));
+    }
+    for (when, events, states, blobs) in results.into_inner().expect("one at a time") {
+        assert_eq!((events, states, blobs), (vec!["VisitOpened".to_owned()], vec!["interpreted".to_owned()], 1), "{when:?}");
+    }
+}
