@@ -5,7 +5,7 @@ use bytes::Bytes;
 use hearthline_contracts::call::{CallEvent, CallOpened};
 use hearthline_contracts::directory::{DirectoryEvent, HomeRegistered, OpeningInterval, PharmacyListed, ResidentRegistered, ResidentRegisteredPersonal};
 use hearthline_contracts::envelope::{ActorRole, Environment};
-use hearthline_contracts::topics::{self, Topic};
+use hearthline_contracts::topics;
 use hearthline_contracts::types::{Demographics, IdentityStatus, ResidentRef};
 use hearthline_contracts::wire::{ContextEvent, fact_bytes};
 use hearthline_eventing::{
@@ -134,7 +134,7 @@ impl World {
 
     pub async fn open_call(&self, status: IdentityStatus) -> anyhow::Result<()> {
         let opened = CallOpened { home_id: id(HOME), resident: Some(ResidentRef { resident_id: id(RESIDENT), status: status.into() }), ..Default::default() };
-        self.publish::<CallEvent>("call-intake", &topics::CALL, CALL, "CallOpened", fact_bytes::<CallEvent>(opened), None).await
+        self.publish::<CallEvent>("call-intake", CALL, "CallOpened", fact_bytes::<CallEvent>(opened), None).await
     }
 
     pub async fn directory(
@@ -144,18 +144,18 @@ impl World {
         fact: impl Into<<DirectoryEvent as ContextEvent>::Fact>,
         personal: Option<Vec<u8>>,
     ) -> anyhow::Result<()> {
-        self.publish::<DirectoryEvent>("directory", &topics::DIRECTORY, stream, name, fact_bytes::<DirectoryEvent>(fact), personal).await
+        self.publish::<DirectoryEvent>("directory", stream, name, fact_bytes::<DirectoryEvent>(fact), personal).await
     }
 
     async fn publish<E: ContextEvent>(
         &self,
         service: &str,
-        topic: &'static Topic,
         stream: [u8; 16],
         name: &'static str,
         fact: Bytes,
         personal: Option<Vec<u8>>,
     ) -> anyhow::Result<()> {
+        let topic = topics::ALL.iter().find(|t| t.context == E::CONTEXT).expect("every context has a topic");
         let composer = Composer {
             topic,
             deployment: Deployment { environment: self.environment, controller_ods: CONTROLLER.into(), incarnation: 1 },
