@@ -112,8 +112,11 @@
     show(signedIn);
     if (signedIn) load();
   };
-  // The week before this one is the last that is complete.
+  // The week before this one is the last that is complete; a link may name another (`?from=2026-06-01&weeks=4`).
+  const linked = new URLSearchParams(location.search);
   at("from").value = moved(monday(day(new Date())), -7);
+  if (/^\d{4}-\d\d-\d\d$/.test(linked.get("from") || "")) at("from").value = linked.get("from");
+  if (["1", "4", "12", "26", "52"].includes(linked.get("weeks"))) at("weeks").value = linked.get("weeks");
   window.addEventListener("hashchange", start);
   start();
 })();

@@ -1,8 +1,8 @@
 //! The page: a public shell without a figure in it, and the fragment with figures that its script fetches with the token.
 
 use crate::answer::{hours_after, instant, notes, plain, stands};
+use crate::codes::ClaimKind;
 use crate::measures::{Amount, Cell, Contradicted, ContradictedBy, Figures, Taken};
-use hearthline_nhs::words::Word;
 use maud::{DOCTYPE, Markup, html};
 
 /// The page that anybody may load. All figures come later, with a token.
@@ -149,7 +149,7 @@ fn contradictions(figures: &Figures) -> Markup {
 fn contradiction(one: &Contradicted) -> Markup {
     html! {
         tr {
-            th scope="row" { (one.kind.as_str().replace('_', " ")) }
+            th scope="row" { (spoken(one.kind)) }
             td { code { (one.call) } }
             td {
                 @match &one.by {
@@ -170,7 +170,7 @@ fn table(figures: &Figures) -> Markup {
             h2 #table-title { "All measures" }
             div.scroll tabindex="0" role="region" aria-labelledby="table-title" {
                 table {
-                    caption { "An empty cell is not known, which is not the same as none." }
+                    caption { "A dash means not known, which is not the same as none." }
                     thead { tr {
                         th scope="col" { "Measure" }
                         th.number scope="col" { "Whole period" }
@@ -211,6 +211,14 @@ fn shown(amount: Amount) -> String {
     match amount {
         Amount::NotKnown => "–".to_owned(),
         known => plain(known),
+    }
+}
+
+fn spoken(kind: ClaimKind) -> &'static str {
+    match kind {
+        ClaimKind::Conveyance => "conveyance",
+        ClaimKind::EdAttendance => "ED attendance",
+        ClaimKind::Admission => "admission",
     }
 }
 
