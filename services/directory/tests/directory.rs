@@ -38,6 +38,10 @@ async fn directory() -> Directory {
     let issuer = Issuer::open(folder.path(), "test", "hearthline").expect("issuer");
     let shell = Shell::builder(Arc::new(Verifier::new(issuer.verifier_options(5)).expect("verifier"))).build();
     let built = build(Options { late_entry_days: 30 }, &ports, &shell).await.expect("built");
+    // The relays open them once they have compared them with the log.
+    for store in [&ports.store, &calls.store] {
+        store.set_open(Err("nobody is at work yet".to_owned()));
+    }
     let stop = CancellationToken::new();
     let (listener, address) = http::bind(([127, 0, 0, 1], 0).into()).await.expect("bound");
     tokio::spawn(http::serve(listener, shell.finish(built.router), stop.clone(), Duration::from_secs(1)));
@@ -223,6 +227,7 @@ async fn a_call_that_says_too_little_or_something_else_is_a_persons_task_until_i
     let (status, problem) = directory.request(Role::PrivacyOfficer, "POST", &format!("/residents/{unknown}/merge"), merge, "m2").await;
     assert_eq!((status, &problem["code"]), (422, &json!("already_merged")));
     assert_eq!(directory.identity(unknown).await["resolved_id"], json!(known));
+    assert_eq!(directory.tasks().await.len(), 1, "its task went with it");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

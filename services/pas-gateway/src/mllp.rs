@@ -12,7 +12,7 @@ use crate::reading::{self, Refusal};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
-use hearthline_eventing::NotNow;
+use hearthline_eventing::{NotNow, StoreError};
 use hearthline_interop::hl7v2::{AckCode, Acknowledgement, ErrorDetail, Message, acknowledge, reject_unreadable, write};
 use hearthline_interop::mllp::{Decoder, Event, encode};
 use std::collections::{HashMap, VecDeque};
@@ -211,6 +211,8 @@ impl Gateway {
         };
         span.record("peer", reading.peer.name.as_str());
         span.record("trigger", reading.trigger.as_str());
+        // Also a message that would only be held waits until store and log are known to agree.
+        self.kernel.store.opened().map_err(StoreError::Closed)?;
         self.take(&reading, frame).await?;
         span.record("reply", "AA");
         Ok(reply_to(&message, AckCode::ApplicationAccept, None, None))

@@ -200,6 +200,11 @@ async fn on_stream<B>(state: &State, command: &Command<B>, id: ResidentId, occur
         let version_after = version + events.len() as u64;
         let mut unit = Unit { claims: vec![service::idempotent(&command.key, command.body_digest, stream, version_after, now)], ..Unit::default() };
         unit.writes.extend(state.streams.write(stream, version, &events, &occurred, &cause, now).await?);
+        if let Change::Merge { from } = *change {
+            // Whose id means somebody else now: what was open about them is settled with it.
+            let (other, at) = state.streams.resident(from).await?;
+            unit.writes.extend(state.streams.write(from.into(), at, &decide::let_go(&other), &occurred, &cause, now).await?);
+        }
         Ok((unit, version_after))
     })
     .await;

@@ -64,7 +64,7 @@ fn names(events: &[Event]) -> Vec<&'static str> {
 
 fn check(given: &[(Report, Option<Subject>)], report: Report, subject: Option<Subject>, expected: Result<&[&'static str], Rejection>) {
     let got = decide(&after(given), &reported(report.clone()), subject.as_ref());
-    assert_eq!(got.as_deref().map(names), expected.map(<[_]>::to_vec).as_ref().map(Clone::clone).map_err(|e| e), "{given:?} then {report:?}");
+    assert_eq!(got.as_deref().map(names), expected.as_ref().map(|names| names.to_vec()), "{given:?} then {report:?}");
 }
 
 #[test]

@@ -31,6 +31,10 @@ async fn running_on(environment: Environment, store: impl FnOnce(Arc<dyn Store>)
     let options = Options { listen: ([127, 0, 0, 1], 0).into(), frame_limit: 64 * 1024, peers: peers() };
     let ports = Ports { store: store(world.ports.store.clone()), ..world.ports.clone() };
     let built = build(options, &ports, &shell).await.expect("built");
+    // The relays open them once they have compared them with the log.
+    for store in [&world.ports.store, &world.directory.store] {
+        store.set_open(Err("nobody is at work yet".to_owned()));
+    }
     let stop = CancellationToken::new();
     let address = built.addresses[0].1;
     for (_, task) in built.tasks {
@@ -39,6 +43,7 @@ async fn running_on(environment: Environment, store: impl FnOnce(Arc<dyn Store>)
     tokio::spawn(built.workers.run(stop.clone()));
     let directory = Workers { kernel: world.directory.clone(), inbound: None, on_timer: None, couriers: Vec::new() };
     tokio::spawn(directory.run(stop.clone()));
+    until("the stores are open", || async { world.ports.store.opened().is_ok() && world.directory.store.opened().is_ok() }).await;
     Running { world, address, _stop: stop.drop_guard() }
 }
 
