@@ -17,16 +17,21 @@ use std::collections::HashSet;
 
 const IDENTITIES: Table = Table {
     name: "identities",
-    columns: &["id", "target", "registered", "home", "died_at"],
+    columns: &["id", "registered", "home", "died_at"],
     key: 1,
     ddl: "create table if not exists identities (
   id blob primary key,
-  target blob,
   registered integer not null,
   home blob,
   died_at integer
 );
-create index if not exists identities_target on identities (target) where target is not null;
+create table if not exists alias_edges (
+  from_id blob not null,
+  into_id blob not null,
+  recorded_at integer not null,
+  primary key (from_id, into_id)
+);
+create index if not exists alias_edges_into on alias_edges (into_id);
 create table if not exists merges_pending (
   from_id blob not null,
   into_id blob not null,
@@ -41,13 +46,16 @@ const MERGES_PENDING: Table = Table {
     ddl: "",
 };
 
+/// One row an edge, from the survivor's stream alone: the order in which two survivors' streams arrive changes nothing.
+const ALIAS_EDGES: Table = Table { name: "alias_edges", columns: &["from_id", "into_id", "recorded_at"], key: 2, ddl: "" };
+
 /// The view that keeps residents' ids, edges, homes and deaths. Register it in every service that names residents.
 pub struct Identities;
 
 #[async_trait]
 impl View for Identities {
     fn tables(&self) -> &'static [Table] {
-        &[IDENTITIES, MERGES_PENDING]
+        &[IDENTITIES, ALIAS_EDGES, MERGES_PENDING]
     }
 
     async fn apply(&self, tx: &mut Tx<'_>, facts: &[Fact]) -> Result<(), ViewError> {
@@ -61,15 +69,15 @@ impl View for Identities {
                 ),
                 Some(Directory::ResidentMovedIn(m)) => tx.execute("update identities set home = $2 where id = $1", &[stream, m.home_id.into()]),
                 Some(Directory::ResidentMovedOut(_)) => tx.execute("update identities set home = null where id = $1", &[stream]),
-                Some(Directory::ResidentDied(d)) => tx.execute("update identities set died_at = $2 where id = $1", &[stream, d.died_at_us.into()]),
+                Some(Directory::ResidentDied(d)) => tx.execute("update identities set died_at = $2 where id = $1", &[stream, died_at(&d, fact.envelope.recorded_at_us).into()]),
                 Some(Directory::ResidentsMerged(m)) => {
                     tx.execute(
-                        "insert into identities (id, target, registered) values ($1, $2, 0) on conflict (id) do update set target = excluded.target",
-                        &[m.from_id.clone().into(), m.into_id.clone().into()],
+                        "insert into alias_edges (from_id, into_id, recorded_at) values ($1, $2, $3) on conflict (from_id, into_id) do update set recorded_at = excluded.recorded_at",
+                        &[m.from_id.clone().into(), m.into_id.clone().into(), fact.envelope.recorded_at_us.into()],
                     );
                     tx.execute("delete from merges_pending where from_id = $1 and into_id = $2", &[m.from_id.into(), m.into_id.into()]);
                 }
-                Some(Directory::MergeReversed(m)) => tx.execute("update identities set target = null where id = $1 and target = $2", &[m.from_id.into(), m.into_id.into()]),
+                Some(Directory::MergeReversed(m)) => tx.execute("delete from alias_edges where from_id = $1 and into_id = $2", &[m.from_id.into(), m.into_id.into()]),
                 Some(Directory::MergeProposed(m)) => {
                     tx.execute("insert into merges_pending (from_id, into_id) values ($1, $2) on conflict (from_id, into_id) do nothing", &[m.from_id.into(), m.into_id.into()]);
                 }
@@ -111,16 +119,18 @@ pub async fn resolve(store: &dyn Store, id: [u8; 16]) -> Result<Identity, StoreE
         if !passed.insert(at) {
             break;
         }
-        let rows = store.query("select target, registered, home, died_at from identities where id = $1", &[at.into()]).await?;
-        let Some(row) = rows.first() else {
-            return Ok(Identity { id: at, registered: false, home: None, died_at: None, merge_pending: pending(store, at).await? });
-        };
-        match row.opt_id(0) {
-            Some(target) => at = target,
-            None => {
-                return Ok(Identity { id: at, registered: row.flag(1), home: row.opt_id(2), died_at: row.opt_int(3), merge_pending: pending(store, at).await? });
-            }
+        // Where two survivors claim an id, the later word counts; every service has the same words.
+        let edge = store.query("select into_id from alias_edges where from_id = $1 order by recorded_at desc, into_id limit 1", &[at.into()]).await?;
+        if let Some(edge) = edge.first() {
+            at = edge.id(0);
+            continue;
         }
+        let merge_pending = pending(store, at).await?;
+        let rows = store.query("select registered, home, died_at from identities where id = $1", &[at.into()]).await?;
+        return Ok(match rows.first() {
+            Some(row) => Identity { id: at, registered: row.flag(0), home: row.opt_id(1), died_at: row.opt_int(2), merge_pending },
+            None => Identity { id: at, registered: false, home: None, died_at: None, merge_pending },
+        });
     }
     tracing::error!("alias edges form a cycle; the id is left unresolved");
     Ok(Identity { id, registered: false, home: None, died_at: None, merge_pending: true })
@@ -135,7 +145,7 @@ pub async fn names_of(store: &dyn Store, id: [u8; 16]) -> Result<Vec<[u8; 16]>, 
     let mut names = vec![id];
     let mut at = 0;
     while at < names.len() && names.len() < 1_000 {
-        let rows: Vec<Row> = store.query("select id from identities where target = $1", &[names[at].into()]).await?;
+        let rows: Vec<Row> = store.query("select from_id from alias_edges where into_id = $1", &[names[at].into()]).await?;
         for row in rows {
             let name = row.id(0);
             if !names.contains(&name) {
@@ -145,4 +155,13 @@ pub async fn names_of(store: &dyn Store, id: [u8; 16]) -> Result<Vec<[u8; 16]>, 
         at += 1;
     }
     Ok(names)
+}
+
+/// µs UTC of a death; the beginning of its day where only the day is known, and when we heard of it where not even that is.
+fn died_at(d: &hearthline_contracts::directory::ResidentDied, recorded_at: i64) -> i64 {
+    if d.died_at_us != 0 {
+        return d.died_at_us;
+    }
+    let day = d.died_on.parse::<jiff::civil::Date>().ok();
+    day.and_then(|day| hearthline_nhs::london_instant(day.at(0, 0, 0, 0)).ok()).unwrap_or(recorded_at)
 }

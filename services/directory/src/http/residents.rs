@@ -228,7 +228,7 @@ async fn by_number(state: &State, number: &NhsNumber, born: &DateOfBirth) -> Res
 
 async fn in_home(state: &State, home: HomeId) -> Result<Vec<ResidentBody>, Problem> {
     let store = &state.streams.kernel.store;
-    let rows = store.query("select id from identities where home = $1 and registered = 1 and target is null order by id", &[(*home.bytes()).into()]).await?;
+    let rows = store.query("select id from identities where home = $1 and registered = 1 and not exists (select 1 from alias_edges where from_id = identities.id) order by id", &[(*home.bytes()).into()]).await?;
     let mut found = Vec::with_capacity(rows.len());
     for row in rows {
         let id = ResidentId::from_bytes(row.id(0));
