@@ -41,12 +41,14 @@ const RETENTION_US: i64 = 30 * 24 * 3_600 * 1_000_000;
 pub struct EmbeddedLog {
     shared: Arc<Shared>,
     jobs: mpsc::Sender<Job>,
+    mover: Arc<tokio::sync::Mutex<tokio::task::JoinHandle<()>>>,
 }
 
 struct Shared {
     readers: SqlitePool,
     partitions: HashMap<TopicPartition, Partition>,
     groups: Mutex<HashSet<String>>,
+    closed: watch::Sender<bool>,
 }
 
 struct Partition {
@@ -96,11 +98,11 @@ impl EmbeddedLog {
             }
         }
         let readers = SqlitePoolOptions::new().max_connections(3).connect_with(options(file).read_only(true)).await.map_err(unavailable)?;
-        let shared = Arc::new(Shared { readers, partitions, groups: Mutex::default() });
+        let shared = Arc::new(Shared { readers, partitions, groups: Mutex::default(), closed: watch::channel(false).0 });
         let (jobs, queue) = mpsc::channel(1_024);
         tokio::spawn(write(conn, shared.clone(), queue));
-        tokio::spawn(move_wal(file.to_owned(), shared.clone(), jobs.downgrade()));
-        Ok(EmbeddedLog { shared, jobs })
+        let mover = Arc::new(tokio::sync::Mutex::new(tokio::spawn(move_wal(file.to_owned(), shared.clone(), jobs.downgrade()))));
+        Ok(EmbeddedLog { shared, jobs, mover })
     }
 
     /// Writes what is queued and closes the file.
@@ -111,6 +113,12 @@ impl EmbeddedLog {
             let _ = done.await;
         }
         self.shared.readers.close().await;
+        self.shared.closed.send_replace(true);
+        let mut mover = self.mover.lock().await;
+        if !mover.is_finished() {
+            // As the last to close it empties the write-ahead file.
+            let _ = (&mut *mover).await;
+        }
     }
 }
 
@@ -354,8 +362,12 @@ async fn insert(conn: &mut SqliteConnection, records: &[LogRecord]) -> Result<()
 async fn move_wal(file: std::path::PathBuf, shared: Arc<Shared>, alive: mpsc::WeakSender<Job>) {
     let Ok(mut conn) = options(&file).connect().await else { return };
     let mut moved = 0;
+    let mut closed = shared.closed.subscribe();
     while alive.upgrade().is_some_and(|jobs| !jobs.is_closed()) {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(500)) => {}
+            _ = closed.wait_for(|closed| *closed) => break,
+        }
         let total: i64 = shared.partitions.values().map(|p| *p.high.borrow()).sum();
         if total != moved {
             moved = total;
@@ -363,6 +375,9 @@ async fn move_wal(file: std::path::PathBuf, shared: Arc<Shared>, alive: mpsc::We
                 tracing::warn!(%error, "the log's write-ahead file was not moved; it is tried again");
             }
         }
+    }
+    if let Err(error) = conn.close().await {
+        tracing::warn!(%error, "the log file did not close cleanly");
     }
 }
 

@@ -56,13 +56,13 @@ pub struct SqliteStore {
     pub(crate) file: PathBuf,
     pub(crate) views: Vec<Arc<dyn View>>,
     /// Ends the checkpointing task with the last clone.
-    _checkpoints: Arc<AbortOnDrop>,
+    checkpoints: Arc<AbortOnDrop>,
 }
 
-struct AbortOnDrop(tokio::task::JoinHandle<()>);
+struct AbortOnDrop(tokio::sync::Mutex<tokio::task::JoinHandle<()>>);
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
-        self.0.abort();
+        self.0.get_mut().abort();
     }
 }
 
@@ -87,7 +87,7 @@ impl SqliteStore {
         let views = options.views.clone();
         let writer = Writer::start(conn, &options).await?;
         let checkpoints = tokio::spawn(move_wal(file.clone(), writer.committed()));
-        Ok(SqliteStore { service: options.service, topic: options.topic, readers, writer, file, views, _checkpoints: Arc::new(AbortOnDrop(checkpoints)) })
+        Ok(SqliteStore { service: options.service, topic: options.topic, readers, writer, file, views, checkpoints: Arc::new(AbortOnDrop(tokio::sync::Mutex::new(checkpoints))) })
     }
 
     /// Runs a function on the writing connection between two batches (rebuild's swap).
@@ -95,10 +95,16 @@ impl SqliteStore {
         self.writer.exclusively(job).await
     }
 
-    /// Stops the writer after what is queued and closes the files.
+    /// Stops the writer after what is queued and closes the file; all of it is then in the one file, for whoever copies it.
     pub async fn close(&self) {
-        self.writer.close().await;
+        // Readers first: the last connection to close has to be one that may write.
         self.readers.close().await;
+        self.writer.close().await;
+        let mut checkpoints = self.checkpoints.0.lock().await;
+        if !checkpoints.is_finished() {
+            // It ends with the writer, and as the last to close it empties the write-ahead log.
+            let _ = (&mut *checkpoints).await;
+        }
     }
 }
 
@@ -227,15 +233,21 @@ fn connect_options(file: &Path, cache_mib: i64) -> SqliteConnectOptions {
 /// slowest commits (9–18 ms).
 async fn move_wal(file: PathBuf, mut committed: watch::Receiver<Committed>) {
     let Ok(mut conn) = SqliteConn::open(&file, 1).await else { return };
-    loop {
-        if committed.changed().await.is_err() {
-            break;
+    while committed.changed().await.is_ok() {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(400)) => {}
+            () = ended(committed.clone()) => break,
         }
-        tokio::time::sleep(Duration::from_millis(400)).await;
         if let Err(error) = conn.batch("pragma wal_checkpoint(passive)").await {
             tracing::warn!(%error, "the write-ahead log was not moved; it is tried again");
         }
     }
+    conn.close().await;
+}
+
+/// Waits until the writer is gone.
+async fn ended(mut committed: watch::Receiver<Committed>) {
+    while committed.changed().await.is_ok() {}
 }
 
 async fn run(conn: &mut SqliteConnection, script: Script) -> Result<Vec<Row>, DbError> {
