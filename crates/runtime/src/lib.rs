@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod auth;
+pub mod client;
 pub mod config;
 pub mod connect;
 pub mod disk;

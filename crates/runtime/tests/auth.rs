@@ -230,7 +230,7 @@ async fn without_keys_the_answer_is_503_and_not_401() {
         "x"
     })];
     let server = serve(&shell, shell.mount(routes, ())).await;
-    let request = reqwest::Client::new()
+    let request = hearthline_runtime::client::build(|c| c).expect("a client")
         .get(server.url("/x"))
         .bearer_auth(keys.token(Role::Analyst));
     let answer = request.send().await.expect("answered");

@@ -155,7 +155,7 @@ async fn fixture_with(requests_per_second: u32) -> Fixture {
         server,
         desk,
         gate,
-        client: reqwest::Client::new(),
+        client: hearthline_runtime::client::build(|c| c).expect("a client"),
         shell,
     }
 }

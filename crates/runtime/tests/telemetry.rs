@@ -130,7 +130,7 @@ async fn service(telemetry: &Arc<Telemetry>) -> (support::Keys, Server) {
 }
 
 async fn echo(keys: &support::Keys, server: &Server, traceparent: &str) -> (String, String) {
-    let request = reqwest::Client::new()
+    let request = hearthline_runtime::client::build(|c| c).expect("a client")
         .post(server.url("/echo/Zyxwv"))
         .bearer_auth(keys.token(Role::Clinician))
         .header("Idempotency-Key", "k")

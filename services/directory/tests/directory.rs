@@ -59,7 +59,7 @@ impl Directory {
     async fn send(&self, role: Role, method: &str, path: &str, kind: &str, body: String, key: &str) -> (u16, Value) {
         let grant = Grant { subject: format!("somebody in the role {role}"), role, org: OdsCode::parse("QRL").expect("valid"), home: None, session: false };
         let token = self.issuer.token(&grant, SystemTime::now(), Duration::from_secs(600)).expect("token");
-        let request = reqwest::Client::new()
+        let request = hearthline_runtime::client::build(|c| c).expect("a client")
             .request(method.parse().expect("a method"), format!("{}{path}", self.url))
             .bearer_auth(token)
             .header("idempotency-key", key)

@@ -17,7 +17,7 @@ impl Client {
     pub fn of_folder(folder: &Path) -> anyhow::Result<Self> {
         let admin = AdminFile::read(folder)?;
         let token = admin.token.context("admin.json holds no operator's token; the process uses another issuer: call its /ops routes with a token of that issuer")?;
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(600)).build()?;
+        let http = hearthline_runtime::client::build(|c| c.timeout(Duration::from_secs(600)))?;
         Ok(Client { base: format!("http://{}", admin.http), token, http })
     }
 

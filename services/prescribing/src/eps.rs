@@ -7,6 +7,7 @@ use crate::domain::{self, Answer, Event, Prescription};
 use crate::wire;
 use async_trait::async_trait;
 use axum::http::HeaderValue;
+use hearthline_runtime::client::{self, ClientError};
 use hearthline_contracts::topics;
 use hearthline_eventing::deliveries::{Courier, Guard, Sent};
 use hearthline_eventing::{Actor, Cause, Delivery, DeliveryState, Kernel, NotNow, Occurred, Unit, trace};
@@ -53,9 +54,9 @@ pub struct EpsClient {
 
 impl EpsClient {
     /// `base` is the address before `/FHIR/R4/…`, without a trailing slash.
-    pub fn new(base: &str) -> Result<Self, reqwest::Error> {
+    pub fn new(base: &str) -> Result<Self, ClientError> {
         // A connection kept open can be closed by the other side just as an order is written to it: each order gets its own.
-        let http = reqwest::Client::builder().timeout(TIME_OUT).pool_max_idle_per_host(0).redirect(reqwest::redirect::Policy::none()).build()?;
+        let http = client::build(|c| c.timeout(TIME_OUT).pool_max_idle_per_host(0).redirect(reqwest::redirect::Policy::none()))?;
         Ok(EpsClient { http, base: base.trim_end_matches('/').to_owned() })
     }
 

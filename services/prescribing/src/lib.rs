@@ -56,7 +56,7 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     #[error("the client of the prescription service cannot be made")]
-    Client(#[from] reqwest::Error),
+    Client(#[from] hearthline_runtime::client::ClientError),
 }
 
 /// The views of prescribing's store.

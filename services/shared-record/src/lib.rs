@@ -62,7 +62,7 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     #[error("the client of the shared record cannot be made")]
-    Client(#[from] reqwest::Error),
+    Client(#[from] hearthline_runtime::client::ClientError),
 }
 
 /// The views of sharing's store.

@@ -6,6 +6,7 @@
 use crate::delivering;
 use crate::domain::Kind;
 use async_trait::async_trait;
+use hearthline_runtime::client::{self, ClientError};
 use hearthline_eventing::deliveries::{Courier, Found, Guard, Sent};
 use hearthline_eventing::{Delivery, DeliveryState, Kernel, NotNow, Unit};
 use hearthline_interop::fhir::{Bundle, OperationOutcome, identifier_query_encoded, systems};
@@ -26,9 +27,9 @@ pub struct Record {
 
 impl Record {
     /// `base` is the FHIR base address; none: uploads wait.
-    pub fn new(kernel: Kernel, base: Option<&str>) -> Result<Self, reqwest::Error> {
+    pub fn new(kernel: Kernel, base: Option<&str>) -> Result<Self, ClientError> {
         // A connection kept open can be closed by the other side just as a document is written to it: each gets its own.
-        let http = reqwest::Client::builder().timeout(TIME_OUT).pool_max_idle_per_host(0).redirect(reqwest::redirect::Policy::none()).build()?;
+        let http = client::build(|c| c.timeout(TIME_OUT).pool_max_idle_per_host(0).redirect(reqwest::redirect::Policy::none()))?;
         Ok(Record { kernel, http, base: base.map(|b| b.trim_end_matches('/').to_owned()) })
     }
 

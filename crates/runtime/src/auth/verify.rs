@@ -146,7 +146,7 @@ pub enum KeySourceError {
     NoUsableKey,
     /// The HTTP client could not be built.
     #[error("the HTTP client for the key set cannot be built")]
-    Client(#[source] reqwest::Error),
+    Client(#[from] crate::client::ClientError),
 }
 
 #[derive(Clone)]
@@ -187,11 +187,7 @@ impl std::fmt::Debug for Verifier {
 impl Verifier {
     /// A verifier that has read no keys yet; it reads them with the first token or by [`Verifier::read_keys`].
     pub fn new(options: VerifierOptions) -> Result<Self, KeySourceError> {
-        let client = reqwest::Client::builder()
-            .timeout(Duration::from_secs(5))
-            .connect_timeout(Duration::from_secs(2))
-            .build()
-            .map_err(KeySourceError::Client)?;
+        let client = crate::client::build(|c| c.timeout(Duration::from_secs(5)).connect_timeout(Duration::from_secs(2)))?;
         Ok(Self {
             options,
             client,

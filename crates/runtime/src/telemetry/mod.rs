@@ -18,7 +18,7 @@ use axum::http::header;
 use axum::routing::get;
 use opentelemetry::metrics::{Meter, MeterProvider};
 use opentelemetry::trace::TracerProvider;
-use opentelemetry_otlp::{
+use opentelemetry_otlp::{WithHttpConfig, 
     ExporterBuildError, MetricExporter, Protocol, SpanExporter, WithExportConfig,
 };
 use opentelemetry_sdk::Resource;
@@ -55,6 +55,9 @@ pub enum TelemetryError {
     /// The exporter refused its settings.
     #[error("the OTLP exporter cannot be built")]
     Exporter(#[from] ExporterBuildError),
+    /// The exporter's client cannot be made.
+    #[error(transparent)]
+    Client(#[from] crate::client::ClientError),
     /// `log_level` is not a filter.
     #[error("the log level is no level and no list of directives")]
     Filter(#[source] tracing_subscriber::filter::ParseError),
@@ -239,6 +242,7 @@ fn tracers(
         .with_http()
         .with_protocol(Protocol::HttpBinary)
         .with_endpoint(format!("{endpoint}/v1/traces"))
+        .with_http_client(crate::client::blocking(EXPORT_TIMEOUT)?)
         .with_timeout(EXPORT_TIMEOUT)
         .build()?;
     let batches = BatchConfigBuilder::default()
@@ -269,6 +273,7 @@ fn meters(
         .with_http()
         .with_protocol(Protocol::HttpBinary)
         .with_endpoint(format!("{endpoint}/v1/metrics"))
+        .with_http_client(crate::client::blocking(EXPORT_TIMEOUT)?)
         .with_timeout(EXPORT_TIMEOUT)
         .build()?;
     let periodic = PeriodicReader::builder(exporter)

@@ -51,7 +51,7 @@ impl Stage {
         let (listener, address) = http::bind(([127, 0, 0, 1], 0).into()).await.expect("bind");
         let router = self.shell.finish(built.router);
         tokio::spawn(http::serve(listener, router, self.stop.clone(), Duration::from_secs(5)));
-        Client { stage: self, store, base: format!("http://{address}"), http: reqwest::Client::new() }
+        Client { stage: self, store, base: format!("http://{address}"), http: hearthline_runtime::client::build(|c| c).expect("a client") }
     }
 
     /// A service that only publishes facts given to it.

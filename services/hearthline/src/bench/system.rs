@@ -81,7 +81,7 @@ async fn spawn(config: &Config, telemetry: &Arc<Telemetry>, only: Option<&str>) 
 
 async fn register_home(http: SocketAddr, operator: &str) -> anyhow::Result<String> {
     let csv = "ods_code,name,address_line_1,town,postcode,beds,home_type,controller_ods,live_from\nVN001,Bench House,1 Bench Lane,Portsmouth,PO1 1AA,40,nursing,X26,2020-01-01T00:00:00Z\n";
-    let response = reqwest::Client::new()
+    let response = hearthline_runtime::client::build(|c| c)?
         .post(format!("http://{http}/registers/homes"))
         .bearer_auth(operator)
         .header("idempotency-key", "bench-homes")

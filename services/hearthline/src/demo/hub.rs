@@ -34,6 +34,7 @@ pub struct Hub {
     http: reqwest::Client,
     tokens: BTreeMap<Role, String>,
     repeats: AtomicU64,
+    settled_by_hand: AtomicU64,
     /// Comes before every idempotency key, so that two weeks on one folder stay apart.
     prefix: String,
 }
@@ -52,8 +53,8 @@ impl Hub {
             };
             tokens.insert(role, issuer.token(&grant, SystemTime::now(), TOKENS_FOR)?);
         }
-        let http = reqwest::Client::builder().timeout(ONE_ATTEMPT).build()?;
-        Ok(Self { serving, pace, http, tokens, repeats: AtomicU64::new(0), prefix })
+        let http = hearthline_runtime::client::build(|c| c.timeout(ONE_ATTEMPT))?;
+        Ok(Self { serving, pace, http, tokens, repeats: AtomicU64::new(0), settled_by_hand: AtomicU64::new(0), prefix })
     }
 
     pub fn token(&self, role: Role) -> &str {
@@ -63,6 +64,11 @@ impl Hub {
     /// How often something had to be asked again.
     pub fn repeats(&self) -> u64 {
         self.repeats.load(Ordering::Relaxed)
+    }
+
+    /// How many deliveries the driver had to settle as the person.
+    pub fn settled_by_hand(&self) -> u64 {
+        self.settled_by_hand.load(Ordering::Relaxed)
     }
 
     /// A command under a key of its own; the process may die at it.
@@ -119,7 +125,10 @@ impl Hub {
         let key = format!("{}-{key}", self.prefix);
         let attempt = || self.request(Method::POST, Role::Operator, path).header("idempotency-key", &key).json(body);
         match self.persist(path, attempt).await {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                self.settled_by_hand.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
             Err(error) if refused_with(&error, "not_unconfirmed") => Ok(()),
             Err(error) => Err(error.context(format!("POST {path}"))),
         }

@@ -135,6 +135,8 @@ pub struct Counts {
     /// Requests and messages that had to be sent again.
     pub requests_repeated: u64,
     pub messages_resent: u64,
+    /// Deliveries of which nobody knew whether they had arrived, settled after a look at the receiver.
+    pub settled_by_hand: u64,
 }
 
 /// How long it took, in milliseconds.

@@ -32,8 +32,8 @@ pub fn table(outcome: &Outcome) -> String {
     }
     if counts.kills > 0 {
         text.push_str(&format!(
-            "  killed and restarted      {} times; {} requests and {} messages sent again\n",
-            counts.kills, counts.requests_repeated, counts.messages_resent
+            "  killed and restarted      {} times; {} requests and {} messages sent again, {} deliveries settled by hand\n",
+            counts.kills, counts.requests_repeated, counts.messages_resent, counts.settled_by_hand
         ));
     }
     text.push_str(&format!("  figures                   sha256 {}\n", outcome.kpi_checksum));

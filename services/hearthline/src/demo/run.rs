@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use hearthline_runtime::auth::Role;
-use hearthline_sandbox::{Ports, Sandbox};
+use hearthline_sandbox::{Fault, Ports, Sandbox};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -27,6 +27,7 @@ use super::{Counts, Options, Outcome, Timings, ms, report, setting, settle};
 
 const WINDOW_H: i64 = 72;
 const FEED_LAG_H: i64 = 24;
+const OUTSIDE_ANSWERS_AFTER: Duration = Duration::from_millis(25);
 /// Requests at a time while residents are registered.
 const REGISTERING_AT_ONCE: usize = 8;
 /// How long an answer to a message of unknown origin is waited for.
@@ -93,7 +94,7 @@ fn present(options: &Options, outcome: &Outcome) -> anyhow::Result<()> {
         if options.keep {
             println!("\n{}", outcome.page);
         } else {
-            println!("\nWith --keep the page stays open at {}", outcome.page.split('#').next().unwrap_or_default());
+            println!("\nThe page was at {}\n(--keep leaves it open)", outcome.page);
         }
     }
     Ok(())
@@ -138,6 +139,14 @@ impl Folder {
     }
 }
 
+/// Lets the systems outside act at once and answer late, so that kills fall between the two as well.
+fn slow_down(sandbox: &Sandbox) -> anyhow::Result<()> {
+    for faults in [sandbox.eps.faults(), sandbox.fhir.faults(), sandbox.smtp.faults()] {
+        faults.script(Fault::delay(OUTSIDE_ANSWERS_AFTER).times(u32::MAX))?;
+    }
+    Ok(())
+}
+
 /// What the feeding gave.
 struct Fed {
     closed: Vec<Closed>,
@@ -155,6 +164,9 @@ struct Stage {
 impl Stage {
     async fn set(options: &Options, folder: &Path, week: Arc<Week>, files: &Files) -> anyhow::Result<Self> {
         let sandbox = Sandbox::start(Ports::default()).await?;
+        if options.kills > 0 {
+            slow_down(&sandbox)?;
+        }
         let config = folder.join("hearthline.toml");
         let settings = setting::Settings {
             week: &week,
@@ -363,6 +375,7 @@ impl Stage {
                 kills: self.hub.serving.kills(),
                 requests_repeated: self.hub.repeats(),
                 messages_resent: fed.resent,
+                settled_by_hand: self.hub.settled_by_hand(),
             },
             timings,
             page: format!("http://{address}/#token={}", self.hub.token(Role::Analyst)),

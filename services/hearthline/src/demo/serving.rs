@@ -37,7 +37,7 @@ pub struct Serving {
 impl Serving {
     /// Starts the process and waits until it is ready.
     pub async fn start(program: PathBuf, folder: &Path, config: &Path) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(5)).build()?;
+        let http = hearthline_runtime::client::build(|c| c.timeout(Duration::from_secs(5)))?;
         let mut child = spawn(&program, folder, config)?;
         let addresses = ready(&mut child, folder, &http).await?;
         Ok(Self {

@@ -77,7 +77,7 @@ impl World {
             environment,
             issuer,
             base: format!("http://{address}"),
-            http: reqwest::Client::new(),
+            http: hearthline_runtime::client::build(|c| c).expect("a client"),
             versions: Mutex::default(),
             _stop: stop.drop_guard(),
         })
