@@ -4,3 +4,5 @@ mod contract_kernel;
 mod contract_keyring;
 mod contract_log;
 mod contract_store;
+mod faults;
+mod outward;
