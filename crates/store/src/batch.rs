@@ -99,6 +99,8 @@ pub(crate) struct Overlay {
 pub(crate) struct Batch {
     pub(crate) at: i64,
     survivors: usize,
+    /// Its last event: position and id.
+    pub(crate) last_event: Option<(u64, [u8; 16])>,
     script: Script,
     pub(crate) facts: Vec<Fact>,
     views: Vec<Arc<dyn View>>,
@@ -114,8 +116,8 @@ impl Batch {
     }
 
     /// Runs the views; gives back what is left to run with the commit.
-    pub(crate) async fn run(&self, conn: &mut dyn Conn, mut head: Script) -> Result<Script, BatchError> {
-        append(&mut head, &self.script);
+    pub(crate) async fn run(&mut self, conn: &mut dyn Conn, mut head: Script) -> Result<Script, BatchError> {
+        append(&mut head, std::mem::take(&mut self.script));
         if self.facts.is_empty() {
             return Ok(head);
         }
@@ -136,7 +138,7 @@ impl Batch {
     }
 }
 
-pub(crate) fn append(to: &mut Script, from: &Script) {
+pub(crate) fn append(to: &mut Script, from: Script) {
     if from.is_empty() {
         return;
     }
@@ -144,7 +146,7 @@ pub(crate) fn append(to: &mut Script, from: &Script) {
         to.sql.push_str(";\n");
     }
     to.sql.push_str(&from.sql);
-    to.args.extend(from.args.iter().cloned());
+    to.args.extend(from.args);
 }
 
 impl Ledger {
@@ -198,6 +200,7 @@ impl Ledger {
         let mut batch = Batch {
             at: now,
             survivors: 0,
+            last_event: None,
             script: Script::default(),
             facts: Vec::new(),
             views: self.views.clone(),

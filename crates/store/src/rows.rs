@@ -29,6 +29,7 @@ impl Rows {
         for write in &unit.writes {
             for event in &write.events {
                 batch.position += 1;
+                batch.last_event = Some((batch.position, event.event_id));
                 self.events.push(vec![
                     batch.position.into(),
                     event.stream.into(),
@@ -287,7 +288,7 @@ impl Rows {
     pub(crate) fn into_script(mut self, script: &mut Script) {
         script.push_rows("insert into events (position, stream, version, event_id, name, payload, traceparent)", self.events, "");
         self.rest.push_rows(CLAIM_HEAD, self.claims, "");
-        append(script, &self.rest);
+        append(script, self.rest);
         let seen = self.seen.into_iter().map(|((sub, stream), (version, id))| vec![sub.into(), stream.into(), version.into(), id.into()]).collect();
         script.push_rows(
             "insert into seen (subscription, stream, version, event_id)",

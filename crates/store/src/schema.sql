@@ -153,7 +153,8 @@ create table if not exists archive (
   payload blob not null
 );
 
--- One row per batch for an hour: how a writer learns whether a commit whose answer was lost took place.
+-- One row per batch without events, for an hour: how a writer learns whether a commit whose answer was lost took place. A batch
+-- with events is known by the last of them.
 create table if not exists batches (
   batch_id blob primary key,
   at integer not null

@@ -15,6 +15,8 @@ use tokio::sync::watch;
 
 const SCHEMA: &str = include_str!("schema.sql");
 const READERS: u32 = 2;
+/// Pages (of 4 KiB) in the write-ahead log past which it is made to start again.
+const WAL_PAGES_WANTED: i64 = 4_000;
 
 /// Faults that tests inject at the one place where they matter. The shipped adapter is [`NoFaults`].
 pub trait Faults: Send + Sync {
@@ -86,8 +88,13 @@ impl SqliteStore {
         let file = options.file.clone();
         let views = options.views.clone();
         let writer = Writer::start(conn, &options).await?;
+<<<<<<< HEAD
         let checkpoints = tokio::spawn(move_wal(file.clone(), writer.committed()));
         Ok(SqliteStore { service: options.service, topic: options.topic, readers, writer, file, views, checkpoints: Arc::new(AbortOnDrop(tokio::sync::Mutex::new(checkpoints))) })
+=======
+        let checkpoints = tokio::spawn(move_wal(file.clone(), writer.committed(), writer.clone()));
+        Ok(SqliteStore { service: options.service, topic: options.topic, readers, writer, file, views, _checkpoints: Arc::new(AbortOnDrop(checkpoints)) })
+>>>>>>> ca2c906 (store: let the write-ahead log start again under a writer that never rests)
     }
 
     /// Runs a function on the writing connection between two batches (rebuild's swap).
@@ -230,16 +237,29 @@ fn connect_options(file: &Path, cache_mib: i64) -> SqliteConnectOptions {
 }
 
 /// Moves committed pages from the write-ahead log into the file, away from the writer: a checkpoint inside a commit made the
-/// slowest commits (9–18 ms).
-async fn move_wal(file: PathBuf, mut committed: watch::Receiver<Committed>) {
+/// slowest commits (9–18 ms). A writer that never rests leaves no moment at which everything is moved and the log may start
+/// again from its beginning, so it would grow for ever and its pages be found ever more slowly: past a size, the little that is
+/// left is moved between two batches.
+async fn move_wal(file: PathBuf, mut committed: watch::Receiver<Committed>, writer: WriterHandle) {
     let Ok(mut conn) = SqliteConn::open(&file, 1).await else { return };
     while committed.changed().await.is_ok() {
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(400)) => {}
             () = ended(committed.clone()) => break,
         }
-        if let Err(error) = conn.batch("pragma wal_checkpoint(passive)").await {
-            tracing::warn!(%error, "the write-ahead log was not moved; it is tried again");
+        let moved = async {
+            if checkpoint(&mut conn).await? <= WAL_PAGES_WANTED {
+                return Ok(());
+            }
+            // What was written meanwhile, so that less is left for the writer.
+            checkpoint(&mut conn).await?;
+            writer.exclusively(Box::new(|live| Box::pin(async move { checkpoint(live).await.map(drop) }))).await
+        }
+        .await;
+        match moved {
+            Err(error) if committed.has_changed().is_ok() => tracing::warn!(%error, "the write-ahead log was not moved; it is tried again"),
+            // Or the store is closing.
+            Ok(()) | Err(_) => {}
         }
     }
     conn.close().await;
@@ -248,6 +268,13 @@ async fn move_wal(file: PathBuf, mut committed: watch::Receiver<Committed>) {
 /// Waits until the writer is gone.
 async fn ended(mut committed: watch::Receiver<Committed>) {
     while committed.changed().await.is_ok() {}
+}
+
+/// Moves what can be moved without waiting for anybody; gives the pages in the log.
+async fn checkpoint(conn: &mut SqliteConn) -> Result<i64, StoreError> {
+    let mut script = Script::default();
+    script.push("pragma wal_checkpoint(passive)", &[]);
+    Ok(conn.run(script).await.map_err(unavailable)?.first().map_or(0, |r| r.int(1)))
 }
 
 async fn run(conn: &mut SqliteConnection, script: Script) -> Result<Vec<Row>, DbError> {

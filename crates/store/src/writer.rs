@@ -6,7 +6,8 @@
 //!
 //! Trouble has three shapes. A constraint that says no means that a cache was too hopeful: the batch is judged again from the
 //! tables. Any other error re-runs the units one by one, so that one bad unit fails alone. A commit whose answer was lost is
-//! looked up by the batch's own row on a new connection before anybody is answered.
+//! looked up by the batch's last event, or by a row of its own where it has none, on a new connection before anybody is
+//! answered.
 
 use crate::batch::{Batch, Care, Ledger, Verdict};
 use crate::sqlite::{Faults, Options, SqliteConn, unavailable};
@@ -81,6 +82,14 @@ impl WriterHandle {
 
 fn stopped() -> StoreError {
     StoreError::Unavailable("the store is shutting down".to_owned())
+}
+
+/// What lies in the tables if and only if a batch was committed. An event's position is taken once and its id is never
+/// given twice, so an event proves its batch without a page of its own being written for each commit.
+#[derive(Debug, Clone, Copy)]
+enum Mark {
+    Event { position: u64, id: [u8; 16] },
+    Row([u8; 16]),
 }
 
 /// The writer's own state.
@@ -182,11 +191,11 @@ impl Writer {
         if self.doubtful {
             self.reload().await?;
         }
-        let Verdict { batch, answers } = self.ledger.judge(&mut self.conn, units, care).await?;
+        let Verdict { mut batch, answers } = self.ledger.judge(&mut self.conn, units, care).await?;
         if batch.is_empty() {
             return Ok(answers);
         }
-        if let Err(error) = self.write(&batch).await {
+        if let Err(error) = self.write(&mut batch).await {
             self.doubtful |= matches!(error, BatchError::OutcomeUnknown);
             return Err(error);
         }
@@ -217,14 +226,20 @@ impl Writer {
         Ok(())
     }
 
-    async fn write(&mut self, batch: &Batch) -> Result<(), BatchError> {
+    async fn write(&mut self, batch: &mut Batch) -> Result<(), BatchError> {
         if self.faults.before_commit() {
             return Err(BatchError::Db(DbError::Failed("injected before the commit".to_owned())));
         }
-        let id = *uuid::Uuid::new_v4().as_bytes();
         let mut script = Script::default();
         script.push("begin immediate", &[]);
-        script.push("insert into batches (batch_id, at) values ($1, $2)", &[id.into(), batch.at.into()]);
+        let mark = match batch.last_event {
+            Some((position, id)) => Mark::Event { position, id },
+            None => {
+                let id = *uuid::Uuid::new_v4().as_bytes();
+                script.push("insert into batches (batch_id, at) values ($1, $2)", &[id.into(), batch.at.into()]);
+                Mark::Row(id)
+            }
+        };
         let done = async {
             let mut tail = batch.run(&mut self.conn, script).await?;
             tail.push("commit", &[]);
@@ -232,7 +247,7 @@ impl Writer {
         }
         .await;
         match done {
-            Ok(_) if self.faults.lose_answer() => self.look_up(id).await,
+            Ok(_) if self.faults.lose_answer() => self.look_up(mark).await,
             Ok(_) => Ok(()),
             Err(error) => {
                 // Fails where no transaction was left open, which is as good.
@@ -240,7 +255,7 @@ impl Writer {
                 match error {
                     BatchError::Db(DbError::Constraint) | BatchError::View(_) => Err(error),
                     // The commit itself may have been the one that failed to answer.
-                    error => match self.look_up(id).await {
+                    error => match self.look_up(mark).await {
                         Ok(()) => Ok(()),
                         Err(BatchError::NotCommitted) => Err(error),
                         Err(other) => Err(other),
@@ -251,7 +266,7 @@ impl Writer {
     }
 
     /// Asks a new connection, which has taken the lock, whether the batch is there.
-    async fn look_up(&mut self, id: [u8; 16]) -> Result<(), BatchError> {
+    async fn look_up(&mut self, mark: Mark) -> Result<(), BatchError> {
         if self.faults.hide_outcome() {
             return Err(BatchError::OutcomeUnknown);
         }
@@ -260,7 +275,10 @@ impl Writer {
         std::mem::replace(&mut self.conn, fresh).close().await;
         let mut script = Script::default();
         script.push("begin immediate", &[]);
-        script.push("select 1 from batches where batch_id = $1", &[Value::from(id)]);
+        match mark {
+            Mark::Event { position, id } => script.push("select 1 from events where position = $1 and event_id = $2", &[position.into(), id.into()]),
+            Mark::Row(id) => script.push("select 1 from batches where batch_id = $1", &[Value::from(id)]),
+        }
         script.push("commit", &[]);
         let found = match self.conn.run(script).await {
             Ok(found) => found,
