@@ -88,13 +88,8 @@ impl SqliteStore {
         let file = options.file.clone();
         let views = options.views.clone();
         let writer = Writer::start(conn, &options).await?;
-<<<<<<< HEAD
-        let checkpoints = tokio::spawn(move_wal(file.clone(), writer.committed()));
-        Ok(SqliteStore { service: options.service, topic: options.topic, readers, writer, file, views, checkpoints: Arc::new(AbortOnDrop(tokio::sync::Mutex::new(checkpoints))) })
-=======
         let checkpoints = tokio::spawn(move_wal(file.clone(), writer.committed(), writer.clone()));
-        Ok(SqliteStore { service: options.service, topic: options.topic, readers, writer, file, views, _checkpoints: Arc::new(AbortOnDrop(checkpoints)) })
->>>>>>> ca2c906 (store: let the write-ahead log start again under a writer that never rests)
+        Ok(SqliteStore { service: options.service, topic: options.topic, readers, writer, file, views, checkpoints: Arc::new(AbortOnDrop(tokio::sync::Mutex::new(checkpoints))) })
     }
 
     /// Runs a function on the writing connection between two batches (rebuild's swap).
