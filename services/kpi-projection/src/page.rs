@@ -176,7 +176,7 @@ fn table(figures: &Figures) -> Markup {
                         th.number scope="col" { "Whole period" }
                         th scope="col" { "Of which" }
                         @if several { @for week in &figures.window.weeks {
-                            th.number scope="col" { (week.week) @if week.to > figures.as_of { " (not over)" } }
+                            th.number scope="col" { (week.week) @if week.to > figures.as_of { span.of { " not over" } } }
                         } }
                         th scope="col" { "Unit" }
                     } }
@@ -184,7 +184,7 @@ fn table(figures: &Figures) -> Markup {
                         tr id=(taken.measure.id) {
                             th scope="row" { (taken.measure.title) span.meaning { (taken.measure.meaning) } }
                             td.number { (shown(taken.whole.value)) }
-                            td { (parts(&taken.whole)) }
+                            td { (parts(taken.measure.unit, &taken.whole)) }
                             @if several { @for cell in &taken.weeks { td.number { (shown(cell.value)) } } }
                             td { (taken.measure.unit) }
                         }
@@ -195,7 +195,9 @@ fn table(figures: &Figures) -> Markup {
     }
 }
 
-fn parts(cell: &Cell) -> Markup {
+fn parts(unit: &str, cell: &Cell) -> Markup {
+    // A share is a part of a whole; a rate is one number by another.
+    let over = if unit.contains(" per ") { " ÷ " } else { " of " };
     html! {
         @if let Some(split) = &cell.split {
             span.parts { @for (word, n) in stands(split).skip(1) { span class=(word) { (word) " " (n) } } }
@@ -203,7 +205,7 @@ fn parts(cell: &Cell) -> Markup {
         @if !cell.by.is_empty() {
             span.parts { @for (word, amount) in &cell.by { span { (word.replace('_', " ")) " " (shown(*amount)) } } }
         }
-        @if let Some((numerator, denominator)) = cell.of { span.of { (numerator) " of " (denominator) } }
+        @if let Some((numerator, denominator)) = cell.of { span.of { (numerator) (over) (denominator) } }
     }
 }
 
