@@ -153,3 +153,75 @@ impl Differences {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::expect::{Rule, expect};
+    use super::super::generator::{Make, generate};
+    use super::*;
+
+    fn expected() -> Expected {
+        let make = Make { seed: 104, monday: jiff::civil::Date::constant(2025, 10, 20), messages: 1_500, marker: None };
+        let week = generate(&make).expect("the week is in the calendar");
+        expect(&week, Rule { window_h: 72, feed_lag_h: 24, as_of: week.ends_at + 5 * 24 * 3_600_000_000 })
+    }
+
+    /// An answer of the KPI service that agrees with what is expected.
+    fn answer(expected: &Expected) -> Value {
+        let value = |id: &str, value: u64| json!({ "id": id, "value": value });
+        let mut measures = vec![
+            value("calls_total", expected.calls),
+            value("prescriptions_issued", expected.prescriptions),
+            value("treatment_plans_created", expected.plans),
+            value("care_plans_emailed", expected.documents),
+            value("shared_record_uploads", expected.documents),
+            json!({ "id": "ed_attendances", "by": { "resident": expected.attendances, "home_level": expected.attendances_home_level } }),
+            json!({ "id": "emergency_admissions", "by": { "resident": expected.admissions, "home_level": expected.admissions_home_level } }),
+        ];
+        measures.extend(expected.claims.iter().map(|(kind, of)| {
+            json!({
+                "id": measure_of(*kind), "declared": of.declared, "sustained": of.sustained, "contradicted": of.contradicted,
+                "unverifiable": of.unverifiable, "pending": of.pending,
+            })
+        }));
+        json!({ "as_of": "2025-11-02T00:00:00Z", "measures": measures, "contradicted": [] })
+    }
+
+    fn differences(kpi: &Value, expected: &Expected) -> Vec<String> {
+        let mut found = Differences::default();
+        found.figures(&Figures(kpi), expected);
+        found.0
+    }
+
+    #[test]
+    fn figures_that_agree_are_no_difference() {
+        let expected = expected();
+        assert_eq!(differences(&answer(&expected), &expected), Vec::<String>::new());
+    }
+
+    #[test]
+    fn any_figure_that_is_off_by_one_or_missing_is_named() {
+        let expected = expected();
+        let whole = answer(&expected);
+        let measures = whole["measures"].as_array().map_or(0, Vec::len);
+        for at in 0..measures {
+            let mut missing = whole.clone();
+            missing["measures"][at]["id"] = json!("another");
+            assert!(!differences(&missing, &expected).is_empty(), "{}", whole["measures"][at]["id"]);
+        }
+        let mut off = whole.clone();
+        off["measures"][0]["value"] = json!(expected.calls + 1);
+        assert_eq!(differences(&off, &expected), ["calls: Some(16) came out where Some(15) went in"]);
+    }
+
+    #[test]
+    fn the_checksum_is_of_the_figures_and_not_of_the_run() {
+        let expected = expected();
+        let (first, mut later) = (answer(&expected), answer(&expected));
+        later["as_of"] = json!("2025-11-03T00:00:00Z");
+        later["measures"][0]["as_of"] = json!("2025-11-03T00:00:00Z");
+        assert_eq!(Figures(&first).checksum(), Figures(&later).checksum());
+        later["measures"][0]["value"] = json!(14);
+        assert_ne!(Figures(&first).checksum(), Figures(&later).checksum());
+    }
+}

@@ -48,6 +48,23 @@ pub async fn run(options: Options) -> anyhow::Result<Outcome> {
 
 async fn in_folder(options: &Options, folder: &Path) -> anyhow::Result<Outcome> {
     let progress = Progress::new(options.quiet || options.json);
+    let interrupted = || async { tokio::signal::ctrl_c().await.context("Ctrl-C cannot be waited for") };
+    let (stage, outcome) = tokio::select! {
+        fed = week(options, folder, &progress) => fed?,
+        // What was started dies with its handles.
+        signal = interrupted() => { signal?; bail!("interrupted") }
+    };
+    present(options, &outcome)?;
+    if options.keep {
+        progress.say(&format!("running on {}; Ctrl-C ends it", folder.display()));
+        interrupted().await?;
+    }
+    stage.hub.serving.stop().await?;
+    Ok(outcome)
+}
+
+/// Makes the week, feeds it and looks at what came out; the hub still runs.
+async fn week(options: &Options, folder: &Path, progress: &Progress) -> anyhow::Result<(Stage, Outcome)> {
     let began = Instant::now();
     let now = jiff::Timestamp::now().as_microsecond();
     let monday = options.monday.map_or_else(|| last_settled_week(now), Ok)?;
@@ -60,14 +77,14 @@ async fn in_folder(options: &Options, folder: &Path) -> anyhow::Result<Outcome> 
 
     let since = Instant::now();
     progress.say("loading registers and residents");
-    let known = stage.registers(&progress).await?;
+    let known = stage.registers(progress).await?;
     settle::settled(&stage.hub, &stage.sandbox).await?;
     timings.registers_ms = ms(since.elapsed());
 
     let since = Instant::now();
     progress.say(&format!("feeding the week from {monday}: {} calls, {} hospital messages", stage.week.calls.len(), stage.week.messages.len()));
-    let fed = stage.feed(&known, &progress).await?;
-    let files_acknowledged = stage.feed_files(&files, &progress).await?;
+    let fed = stage.feed(&known, progress).await?;
+    let files_acknowledged = stage.feed_files(&files, progress).await?;
     timings.feed_ms = ms(since.elapsed());
 
     let since = Instant::now();
@@ -77,13 +94,7 @@ async fn in_folder(options: &Options, folder: &Path) -> anyhow::Result<Outcome> 
     timings.total_ms = ms(began.elapsed());
 
     let outcome = stage.outcome(options, &fed, files_acknowledged, files.unreadable, &status, timings).await?;
-    present(options, &outcome)?;
-    if options.keep {
-        progress.say(&format!("running on {}; Ctrl-C ends it", folder.display()));
-        tokio::signal::ctrl_c().await.context("Ctrl-C cannot be waited for")?;
-    }
-    stage.hub.serving.stop().await?;
-    Ok(outcome)
+    Ok((stage, outcome))
 }
 
 fn present(options: &Options, outcome: &Outcome) -> anyhow::Result<()> {
@@ -94,7 +105,7 @@ fn present(options: &Options, outcome: &Outcome) -> anyhow::Result<()> {
         if options.keep {
             println!("\n{}", outcome.page);
         } else {
-            println!("\nThe page was at {}\n(--keep leaves it open)", outcome.page);
+            println!("\nThe page was at {}; --keep leaves it open.", outcome.page.split('#').next().unwrap_or_default());
         }
     }
     Ok(())
