@@ -1,13 +1,21 @@
 //! The tests of the whole, in one binary.
 
+mod access;
+mod bad_folder;
+mod bad_input;
+mod binary;
 mod contract_kernel;
 mod contract_keyring;
 mod contract_log;
 mod contract_store;
+mod demo;
 mod faults;
+mod needles;
 mod outward;
 mod page;
 mod people;
+mod privacy;
+mod running;
 mod side_by_side;
 mod stories;
 mod system;

@@ -353,7 +353,7 @@ async fn build(name: &'static str, config: &Config, backend: &Backend, shell: &S
 fn mail_server(config: &Config, sandbox: Option<&Sandbox>) -> Option<hearthline_shared_record::MailServer> {
     let mail = &config.mail;
     let (host, port, tls) = match (&mail.host, sandbox) {
-        (Some(host), _) => (host.clone(), mail.port, mail.tls.clone()),
+        (Some(host), _) => (host.clone(), mail.port, mail.tls),
         (None, Some(sandbox)) => {
             let address = sandbox.smtp.addr();
             (address.ip().to_string(), address.port(), MailTls::None)

@@ -46,7 +46,7 @@ fn a_call(n: u64) -> Vec<Fact> {
     let resident = types::ResidentRef { resident_id: uuid::Uuid::new_v4().as_bytes().to_vec().into(), ..Default::default() };
     let opened = pb::CallOpened { home_id: vec![(n % 104) as u8; 16].into(), channel: 1, reason: 1, resident: Some(resident.clone()), ..Default::default() };
     let observations = pb::ObservationsRecorded { resp_rate_per_min: Some(18), news2_total: Some(2), ..Default::default() };
-    let decided = outcome::OutcomeDecided { call_id: call.to_vec().into(), call_version: 6, resident: Some(resident), disposition: 2, ..Default::default() };
+    let decided = outcome::OutcomeDecided { call_id: call.to_vec().into(), call_version: 6, resident: Some(resident), disposition: 2 };
     let claimed = outcome::AvoidanceClaimed { call_id: call.to_vec().into(), claim_id: uuid::Uuid::new_v4().as_bytes().to_vec().into(), kind: 1, ..Default::default() };
     let calls = [
         wire::fact_bytes::<CallEvent>(opened),
