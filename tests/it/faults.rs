@@ -152,7 +152,7 @@ async fn storm(seed: u64) {
         let stop = CancellationToken::new();
         let workers = [
             tokio::spawn(Workers { kernel: sender.clone(), inbound: None, on_timer: None, couriers: vec![] }.run(stop.clone())),
-            tokio::spawn(Workers { kernel: receiver.clone(), inbound: Some(Arc::new(Calls { acts: seed % 2 == 0, ..Calls::default() })), on_timer: None, couriers: vec![] }.run(stop.clone())),
+            tokio::spawn(Workers { kernel: receiver.clone(), inbound: Some(Arc::new(Calls { acts: seed.is_multiple_of(2), ..Calls::default() })), on_timer: None, couriers: vec![] }.run(stop.clone())),
         ];
         if round == 2 {
             while let Some(done) = callers.join_next().await {

@@ -23,17 +23,12 @@ const FOLDS: Table = Table {
 
 /// One row a stream: how many facts, the last version, whether each came right behind the one before, and a hash chain
 /// over their ids and payloads without the sealed part.
+#[derive(Default)]
 pub struct Folds {
     /// While set, facts with a late entry are refused, as a view with a defect would.
     pub refuses_late_entries: Arc<AtomicBool>,
     /// While set, facts with a late entry make it panic.
     pub panics_on_late_entries: Arc<AtomicBool>,
-}
-
-impl Default for Folds {
-    fn default() -> Self {
-        Folds { refuses_late_entries: Arc::default(), panics_on_late_entries: Arc::default() }
-    }
 }
 
 #[async_trait]
