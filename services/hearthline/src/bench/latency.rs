@@ -191,9 +191,10 @@ async fn watch(ops: crate::ops::Ops, underway: Underway, until: Instant) -> anyh
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    let lost = lock(&underway).len();
-    if lost > 0 {
-        bail!("{lost} facts did not reach the KPI tables");
+    let lost = lock(&underway).clone();
+    if !lost.is_empty() {
+        let calls = lost.keys().filter(|k| matches!(k, Key::Call(_))).count();
+        bail!("{calls} calls and {} visits did not reach the KPI tables in time: the rate is more than this machine can take", lost.len() - calls);
     }
     Ok((calls, visits))
 }
