@@ -180,9 +180,10 @@ pub fn uuid_of(id: [u8; 16]) -> uuid::Uuid {
     uuid::Uuid::from_bytes(id)
 }
 
-/// A fresh random identifier.
-pub fn random_id() -> [u8; 16] {
-    *uuid::Uuid::new_v4().as_bytes()
+/// A fresh identifier: 74 random bits behind 48 of the time (UUID version 7), so that what begins together lies together in
+/// every index. Wholly random ones made each commit touch twice as many pages.
+pub fn fresh_id() -> [u8; 16] {
+    *uuid::Uuid::now_v7().as_bytes()
 }
 
 pub fn receipt(stream: StreamId, version: u64, position: u64) -> Receipt {

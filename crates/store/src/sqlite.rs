@@ -15,6 +15,8 @@ use tokio::sync::watch;
 
 const SCHEMA: &str = include_str!("schema.sql");
 const READERS: u32 = 2;
+/// Longer scripts are not repeated letter by letter, and would push out the ones that are.
+const CACHED_SCRIPT_BYTES_MAX: usize = 16 * 1024;
 /// Pages (of 4 KiB) in the write-ahead log past which it is made to start again.
 const WAL_PAGES_WANTED: i64 = 4_000;
 
@@ -284,8 +286,8 @@ async fn run(conn: &mut SqliteConnection, script: Script) -> Result<Vec<Row>, Db
         }
         .map_err(|e| DbError::Failed(e.to_string()))?;
     }
-    // Long scripts are rarely repeated letter by letter; caching them would push out the short ones that are.
-    let cached = script.sql.len() < 600;
+    // Batches of one shape have one text, and callers that come and go together make the same shapes again.
+    let cached = script.sql.len() < CACHED_SCRIPT_BYTES_MAX;
     let rows = sqlx::query_with(AssertSqlSafe(script.sql), args).persistent(cached).fetch_all(conn).await.map_err(db_error)?;
     rows.into_iter()
         .map(|row| {

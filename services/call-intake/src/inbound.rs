@@ -62,7 +62,7 @@ impl OnTimer for Policies {
             return Ok(Unit::default());
         };
         let outcome_here = view::has_outcome(self.0.kernel.store.as_ref(), id).await?;
-        let fresh = TaskId::from_bytes(*uuid::Uuid::new_v4().as_bytes());
+        let fresh = TaskId::from_bytes(hearthline_runtime::service::fresh_id());
         let events = decide::follow_up(&call, outcome_here, fresh, now);
         if events.is_empty() {
             return Ok(Unit::default());

@@ -238,5 +238,5 @@ fn when(fact: &Fact) -> (Occurred, Cause, i64) {
 }
 
 fn new_task() -> TaskId {
-    TaskId::from_bytes(*uuid::Uuid::new_v4().as_bytes())
+    TaskId::from_bytes(hearthline_runtime::service::fresh_id())
 }

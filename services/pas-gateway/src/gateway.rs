@@ -183,7 +183,7 @@ impl Gateway {
                 }
                 (holder.owner, visit, facts.len() as u64)
             }
-            None => (StreamId::from_bytes(*uuid::Uuid::new_v4().as_bytes()), Visit::Unknown, 0),
+            None => (StreamId::from_bytes(hearthline_runtime::service::fresh_id()), Visit::Unknown, 0),
         };
         let stranger = if who == Who::Disagrees { "the date of birth is not the resident's" } else { "nobody of the directory" };
         if subject.is_none() && found.visit.is_none() {

@@ -53,7 +53,7 @@ impl Gateway {
                 None => {
                     let now = now_us();
                     let verdict = self.judge(reading, &keys, &found).await?;
-                    let row = NewRow { id: *uuid::Uuid::new_v4().as_bytes(), day: day_of(now)?, received_at: now };
+                    let row = NewRow { id: hearthline_runtime::service::fresh_id(), day: day_of(now)?, received_at: now };
                     let unit = self.receipt(reading, raw, &keys, &found, &verdict, &row).await?;
                     match self.kernel.store.append(unit).await? {
                         Answer::Committed { .. } => (row.id, Some(verdict)),
@@ -137,7 +137,7 @@ impl Gateway {
             }
         }
         if let Some((event, once)) = &verdict.report {
-            let stream = StreamId::from_bytes(*uuid::Uuid::new_v4().as_bytes());
+            let stream = StreamId::from_bytes(hearthline_runtime::service::fresh_id());
             unit.writes.push(composer.write(stream, 0, vec![wire::encode(event, occurred(&reading.at))], &cause(stream), now).await?);
             if verdict.visit.is_none() {
                 unit.blobs.push(composer.blob(row, stream, MEDIA_TYPE, raw, now).await?);

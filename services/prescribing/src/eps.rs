@@ -167,7 +167,7 @@ impl Courier for Eps {
         };
         let prescription =
             load(&self.kernel, delivery.stream).await?.ok_or_else(|| NotNow::Other("a delivery names a prescription that is not there".to_owned()))?;
-        let task = TaskId::from_bytes(*Uuid::new_v4().as_bytes());
+        let task = TaskId::from_bytes(hearthline_runtime::service::fresh_id());
         let events = domain::answered(&prescription, DeliveryId::from_bytes(delivery.id), answer, task, now);
         if events.is_empty() {
             return Ok(Unit::default());

@@ -122,7 +122,7 @@ impl ItemBody {
             return Err(invalid_field(field("unit"), "at most 100 characters"));
         }
         Ok(Item {
-            id: *Uuid::new_v4().as_bytes(),
+            id: hearthline_runtime::service::fresh_id(),
             medicine,
             quantity,
             unit,
@@ -157,7 +157,7 @@ async fn draft(State(desk): State<Desk>, command: Command<DraftBody>) -> Result<
     let occurred = desk.occurred_since(&caller, body.occurred_at, Some(row.opened_at), now)?;
     let seen = CallSeen { id: call, version: body.call_version, resident: row.resident, is_provisional: row.is_provisional, is_voided: row.is_voided };
     let drafted = domain::draft(&seen, prescriber_type, items, indication).map_err(refuse)?;
-    let stream = StreamId::from_bytes(*Uuid::new_v4().as_bytes());
+    let stream = StreamId::from_bytes(hearthline_runtime::service::fresh_id());
     let cause = cause(&caller, *call.bytes());
     let attempted = retrying(desk.kernel.store.as_ref(), || async {
         let events = vec![wire::encode(&drafted, occurred.clone())];

@@ -143,7 +143,7 @@ async fn submit(
     now: i64,
 ) -> Result<Ready, Problem> {
     let kernel = &desk.kernel;
-    let delivery = *Uuid::new_v4().as_bytes();
+    let delivery = hearthline_runtime::service::fresh_id();
     let blob = kernel.composer.blob(blob_of(delivery), request.stream, "application/fhir+json", &bundle, now).await.map_err(NotNow::from)?;
     let claim = Claim {
         scope: ORDER_NUMBER,

@@ -254,7 +254,7 @@ pub async fn rows(kernel: &Kernel, call: [u8; 16]) -> Result<Vec<Delivery>, NotN
 
 /// A fresh id for a task.
 pub fn new_task() -> TaskId {
-    TaskId::from_bytes(*Uuid::new_v4().as_bytes())
+    TaskId::from_bytes(hearthline_runtime::service::fresh_id())
 }
 
 fn version_of(delivery: &Delivery) -> Option<u32> {
@@ -301,7 +301,7 @@ fn give_up(delivery: &Delivery, code: &str, now: i64) -> DeliveryChange {
 
 fn insert(kind: Kind, destination: &str, subject: StreamId, stream: StreamId, parcel: &Parcel, lasts_us: i64, now: i64) -> DeliveryChange {
     DeliveryChange::Insert(NewDelivery {
-        id: *Uuid::new_v4().as_bytes(),
+        id: hearthline_runtime::service::fresh_id(),
         kind: kind.as_str(),
         destination: destination.to_owned(),
         subject,

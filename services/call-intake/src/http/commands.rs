@@ -105,7 +105,7 @@ pub(super) async fn resident(State(intake): State<Shared>, PathOf(id): PathOf<Uu
             Identify::Known(resident)
         }
         Named::Described(None) => return Err(invalid_field("resident_id", "a resident's id, or what is known of the resident")),
-        Named::Described(said) => Identify::Described { fresh: ResidentId::from_bytes(service::random_id()), said },
+        Named::Described(said) => Identify::Described { fresh: ResidentId::from_bytes(service::fresh_id()), said },
     };
     change(&intake, call_id(id), seen, &command, command.body.occurred_at.as_deref(), |call| decide::identify(call, identify.clone())).await
 }

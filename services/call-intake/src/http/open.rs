@@ -73,7 +73,7 @@ async fn open(intake: &Intake, command: &Command<OpenFields>, call: OpenCall, oc
     let store = intake.kernel.store.as_ref();
     let attempt = retrying(store, || {
         // A fresh stream each time: only the idempotency key can stand in the way.
-        let id = CallId::from_bytes(service::random_id());
+        let id = CallId::from_bytes(service::fresh_id());
         let call = call.clone();
         async move {
             let events = decide::open(home, &intake.options.opening, occurred.at_us, call)?;
@@ -108,7 +108,7 @@ fn parse(body: &OpenFields) -> Result<OpenCall, Problem> {
     let (resident, described) = match named.unwrap_or(Named::Described(None)) {
         Named::Known(id) => (ResidentRef { id, status: IdentityStatus::Identified }, None),
         Named::Described(said) => {
-            let id = ResidentId::from_bytes(service::random_id());
+            let id = ResidentId::from_bytes(service::fresh_id());
             (ResidentRef { id, status: IdentityStatus::Provisional }, said)
         }
     };

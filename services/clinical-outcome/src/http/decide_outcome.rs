@@ -66,7 +66,7 @@ async fn decided(outcomes: &Outcomes, command: &Command<OutcomeFields>, decision
     call_at(outcomes, call_id, decision.call_version).await?;
     let attempt = retrying(store, || {
         // A fresh stream each time: only a claim can stand in the way.
-        let id = ConsultationId::from_bytes(service::random_id());
+        let id = ConsultationId::from_bytes(service::fresh_id());
         let decision = decision.clone();
         async move {
             let call = view::call(store, call_id).await?.ok_or_else(not_here_yet)?;
@@ -146,7 +146,7 @@ impl ClaimFields {
             rationale: fields::text(&format!("claims.{n}.rationale"), self.rationale.as_deref())?,
         };
         Ok(ClaimAvoidance {
-            id: ClaimId::from_bytes(service::random_id()),
+            id: ClaimId::from_bytes(service::fresh_id()),
             kind: service::word(&format!("claims.{n}.kind"), &self.kind)?,
             words: (words != ClaimWords::default()).then(|| Personal::of(words)),
         })

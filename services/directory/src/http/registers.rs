@@ -97,7 +97,7 @@ impl Item {
 
 async fn load<T>(state: &State, command: &CommandBytes, rows: Result<Vec<Row<T>>, NotARegister>, item: fn(T) -> Item) -> Result<Json<Loaded>, Problem> {
     let rows = rows.map_err(|error| invalid_field("", error.to_string()))?;
-    let cause = service::cause(&command.caller, *uuid::Uuid::new_v4().as_bytes());
+    let cause = service::cause(&command.caller, hearthline_runtime::service::fresh_id());
     let mut loaded = Vec::with_capacity(rows.len());
     for Row { number, ods, parsed } in rows {
         let outcome = match parsed {
@@ -150,7 +150,7 @@ async fn take(state: &State, item: &Item, cause: &Cause) -> Result<RowOutcome, R
     let (scope, ods) = item.natural_key();
     loop {
         let found = state.streams.by_ods(scope, ods).await?;
-        let stream = found.unwrap_or_else(|| StreamId::from_bytes(*uuid::Uuid::new_v4().as_bytes()));
+        let stream = found.unwrap_or_else(|| StreamId::from_bytes(hearthline_runtime::service::fresh_id()));
         let now = now_us();
         let attempted = retrying::<bool, RowTrouble, _, _>(state.streams.kernel.store.as_ref(), || async {
             let (events, version) = item.decide(state, stream, now).await?;

@@ -48,7 +48,7 @@ pub(super) async fn register(Extract(state): Extract<State>, command: Command<Re
     let home = HomeId::from_bytes(*body.home_id.as_bytes());
     let occurred = occurred(&state, &command.caller, body.occurred_at.as_deref(), now)?;
     must_be_a_home(&state, home).await?;
-    let id = ResidentId::from_bytes(*Uuid::new_v4().as_bytes());
+    let id = ResidentId::from_bytes(hearthline_runtime::service::fresh_id());
     let cause = service::cause(&command.caller, *id.bytes());
     let attempted = retrying::<u64, Problem, _, _>(state.streams.kernel.store.as_ref(), || async {
         let (known, version) = state.streams.resident(id).await?;

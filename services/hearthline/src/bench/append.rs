@@ -53,7 +53,7 @@ async fn caller(store: Arc<dyn Store>, composer: Composer, until: Instant) -> an
     let fact = wire::fact_bytes::<CallEvent>(CallOpened { home_id: vec![3; 16].into(), channel: 1, reason: 5, ..Default::default() });
     let personal = prost::Message::encode_to_vec(&CallOpenedPersonal { reason_text: "x".repeat(120), ..Default::default() });
     while Instant::now() < until {
-        let stream = StreamId::from_bytes(*uuid::Uuid::new_v4().as_bytes());
+        let stream = StreamId::from_bytes(*uuid::Uuid::now_v7().as_bytes());
         for version in 0..EVENTS_A_STREAM {
             let begun = Instant::now();
             let now = now_us();

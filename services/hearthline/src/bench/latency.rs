@@ -132,8 +132,9 @@ async fn framing(address: std::net::SocketAddr, numbers: Vec<String>, underway: 
         };
         let mut message = write::MessageWriter::new(&header);
         message.segment("EVN").text(2, &time).end();
-        let number = &numbers[usize::try_from(i).unwrap_or(0) % numbers.len()];
-        message.segment("PID").components(3, &[number, "", "", "NHS", "NH"]).components(5, &["Bench", "Number"]).text(7, "19350101").end();
+        let who = usize::try_from(i).unwrap_or(0) % numbers.len();
+        let (number, born) = (&numbers[who], format!("193501{:02}", 1 + who % 28));
+        message.segment("PID").components(3, &[number, "", "", "NHS", "NH"]).components(5, &["Bench", "Number"]).text(7, &born).end();
         message.segment("PV1").text(2, "E").components(3, &["ED", "", "", "RN101"]).text(19, &format!("V{i}")).text(44, &time).end();
         message.segment("PV2").text(38, "1048031000000100").end();
         let mut framed = Default::default();

@@ -40,14 +40,14 @@ pub async fn rebuild(options: &Options, events: u64) -> anyhow::Result<Figure> {
 fn a_call(n: u64) -> Vec<Fact> {
     use outcome::OutcomeEvent;
     use pb::CallEvent;
-    let call = *uuid::Uuid::new_v4().as_bytes();
-    let consultation = *uuid::Uuid::new_v4().as_bytes();
+    let call = *uuid::Uuid::now_v7().as_bytes();
+    let consultation = *uuid::Uuid::now_v7().as_bytes();
     let at = now_us() - 40 * 24 * 3_600_000_000 + i64::try_from(n).unwrap_or(0) * 1_000_000;
-    let resident = types::ResidentRef { resident_id: uuid::Uuid::new_v4().as_bytes().to_vec().into(), ..Default::default() };
+    let resident = types::ResidentRef { resident_id: uuid::Uuid::now_v7().as_bytes().to_vec().into(), ..Default::default() };
     let opened = pb::CallOpened { home_id: vec![(n % 104) as u8; 16].into(), channel: 1, reason: 1, resident: Some(resident.clone()), ..Default::default() };
     let observations = pb::ObservationsRecorded { resp_rate_per_min: Some(18), news2_total: Some(2), ..Default::default() };
     let decided = outcome::OutcomeDecided { call_id: call.to_vec().into(), call_version: 6, resident: Some(resident), disposition: 2 };
-    let claimed = outcome::AvoidanceClaimed { call_id: call.to_vec().into(), claim_id: uuid::Uuid::new_v4().as_bytes().to_vec().into(), kind: 1, ..Default::default() };
+    let claimed = outcome::AvoidanceClaimed { call_id: call.to_vec().into(), claim_id: uuid::Uuid::now_v7().as_bytes().to_vec().into(), kind: 1, ..Default::default() };
     let calls = [
         wire::fact_bytes::<CallEvent>(opened),
         wire::fact_bytes::<CallEvent>(observations),
