@@ -24,18 +24,12 @@ const CONTEXTS: [(&str, &str); 7] = [
 fn main() -> Result<(), Box<dyn Error>> {
     let proto = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    println!(
-        "cargo::rerun-if-changed={}",
-        proto.join("hearthline").display()
-    );
+    println!("cargo::rerun-if-changed={}", proto.join("hearthline").display());
     println!("cargo::rerun-if-changed=build.rs");
 
     let files = contract_files(&proto);
     let mut compiler = protox::Compiler::new([&proto])?;
-    compiler
-        .include_imports(true)
-        .include_source_info(true)
-        .open_files(&files)?;
+    compiler.include_imports(true).include_source_info(true).open_files(&files)?;
     let with_comments = compiler.file_descriptor_set();
     let mut descriptors = with_comments.clone();
     for file in &mut descriptors.file {
@@ -45,10 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let personal = personal_messages(&descriptors);
     let mut config = prost_build::Config::new();
-    config
-        .bytes(["."])
-        .include_file("contracts.rs")
-        .skip_debug(&personal);
+    config.bytes(["."]).include_file("contracts.rs").skip_debug(&personal);
     config.compile_fds(with_comments)?;
 
     fs::write(out.join("redacted.rs"), redacted_debug(&personal))?;
@@ -59,21 +50,14 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn contract_files(proto: &Path) -> Vec<PathBuf> {
-    let folders = ["envelope", "types"]
-        .into_iter()
-        .chain(CONTEXTS.iter().map(|(folder, _)| *folder));
-    folders
-        .map(|folder| proto.join(format!("hearthline/{folder}/v1/{folder}.proto")))
-        .collect()
+    let folders = ["envelope", "types"].into_iter().chain(CONTEXTS.iter().map(|(folder, _)| *folder));
+    folders.map(|folder| proto.join(format!("hearthline/{folder}/v1/{folder}.proto"))).collect()
 }
 
 /// Full names (`.package.Message`) of the messages whose name ends with `Personal` and of every message they hold:
 /// their generated `Debug` would print personal data.
 fn personal_messages(set: &FileDescriptorSet) -> BTreeSet<String> {
-    let mut found: BTreeSet<String> = messages(set)
-        .filter(|(_, message)| message.name().ends_with("Personal"))
-        .map(|(name, _)| name)
-        .collect();
+    let mut found: BTreeSet<String> = messages(set).filter(|(_, message)| message.name().ends_with("Personal")).map(|(name, _)| name).collect();
     loop {
         let held: BTreeSet<String> = messages(set)
             .filter(|(name, _)| found.contains(name))
@@ -90,11 +74,7 @@ fn personal_messages(set: &FileDescriptorSet) -> BTreeSet<String> {
 }
 
 fn messages(set: &FileDescriptorSet) -> impl Iterator<Item = (String, &DescriptorProto)> {
-    set.file.iter().flat_map(|file| {
-        file.message_type
-            .iter()
-            .map(move |message| (format!(".{}.{}", file.package(), message.name()), message))
-    })
+    set.file.iter().flat_map(|file| file.message_type.iter().map(move |message| (format!(".{}.{}", file.package(), message.name()), message)))
 }
 
 /// `.hearthline.call.v1.CallOpened` → `crate::call::CallOpened`.
@@ -132,11 +112,7 @@ fn facts(set: &FileDescriptorSet) -> Vec<FactRow> {
     for (folder, context) in CONTEXTS {
         let event = format!(".hearthline.{folder}.v1.{context}Event");
         for (_, message) in messages(set).filter(|(name, _)| *name == event) {
-            for field in message
-                .field
-                .iter()
-                .filter(|field| field.oneof_index.is_some())
-            {
+            for field in message.field.iter().filter(|field| field.oneof_index.is_some()) {
                 let personal = format!("{}Personal", field.type_name());
                 rows.push(FactRow {
                     context,
@@ -153,9 +129,7 @@ fn facts(set: &FileDescriptorSet) -> Vec<FactRow> {
 }
 
 fn facts_table(set: &FileDescriptorSet) -> String {
-    let mut code = String::from(
-        "/// Every fact of every context, by context and number.\npub static FACTS: &[Fact] = &[\n",
-    );
+    let mut code = String::from("/// Every fact of every context, by context and number.\npub static FACTS: &[Fact] = &[\n");
     for row in facts(set) {
         let name = row.type_name.rsplit('.').next().unwrap_or_default();
         let personal = row.personal.is_some();
@@ -176,10 +150,7 @@ fn conversions(set: &FileDescriptorSet) -> String {
         let module = format!("crate::{0}::{0}_event", row.folder);
         let path = rust_path(&row.type_name, "crate");
         let variant = row.type_name.rsplit('.').next().unwrap_or_default();
-        let _ = writeln!(
-            code,
-            "impl From<{path}> for {module}::Fact {{ fn from(fact: {path}) -> Self {{ Self::{variant}(fact) }} }}"
-        );
+        let _ = writeln!(code, "impl From<{path}> for {module}::Fact {{ fn from(fact: {path}) -> Self {{ Self::{variant}(fact) }} }}");
     }
     code
 }
@@ -191,10 +162,7 @@ fn corpus_decoders(set: &FileDescriptorSet) -> String {
          Some(match folder {\n",
     );
     for (folder, context) in CONTEXTS {
-        let _ = writeln!(
-            code,
-            "\"{folder}\" => decode::<hearthline_contracts::{folder}::{context}Event>(bytes),"
-        );
+        let _ = writeln!(code, "\"{folder}\" => decode::<hearthline_contracts::{folder}::{context}Event>(bytes),");
     }
     code.push_str("_ => return None })\n}\n");
     code.push_str(
@@ -204,11 +172,7 @@ fn corpus_decoders(set: &FileDescriptorSet) -> String {
     for row in facts(set) {
         if let Some(personal) = &row.personal {
             let path = rust_path(personal, "hearthline_contracts");
-            let _ = writeln!(
-                code,
-                "(\"{}\", \"{}\") => decode::<{path}>(bytes),",
-                row.folder, row.field
-            );
+            let _ = writeln!(code, "(\"{}\", \"{}\") => decode::<{path}>(bytes),", row.folder, row.field);
         }
     }
     code.push_str("_ => return None })\n}\n");

@@ -9,8 +9,8 @@ use hearthline_contracts::wire;
 use hearthline_eventing::consumer::{self, ConsumerStopped, Inbound, Reaction, Triage};
 use hearthline_eventing::relay::{Relay, RelayStopped, Step, StepError};
 use hearthline_eventing::{
-    Answer, CheckpointChange, Claim, ClaimHolder, ClaimRule, EventRow, Fact, Kernel, Log, LogError, LogRecord, Member, NotNow, Outgoing, Store, StoreError, Unit, View, Watermarks,
-    Workers, Write, parking,
+    Answer, CheckpointChange, Claim, ClaimHolder, ClaimRule, EventRow, Fact, Kernel, Log, LogError, LogRecord, Member, NotNow, Outgoing, Store, StoreError,
+    Unit, View, Watermarks, Workers, Write, parking,
 };
 use hearthline_log_embedded::EmbeddedLog;
 use hearthline_nhs::StreamId;
@@ -892,7 +892,8 @@ mod rebuilding {
     #[tokio::test]
     async fn identities_are_a_view_like_any_other() {
         let folder = Folder::new();
-        let store = bench::open_store(folder.file("x.db"), "directory", vec![Arc::new(hearthline_eventing::identity::Identities)], Arc::new(NoFaults)).await.unwrap();
+        let store =
+            bench::open_store(folder.file("x.db"), "directory", vec![Arc::new(hearthline_eventing::identity::Identities)], Arc::new(NoFaults)).await.unwrap();
         let unknown = hearthline_eventing::identity::resolve(&store, [1; 16]).await.unwrap();
         assert_eq!((unknown.id, unknown.registered), ([1; 16], false));
         let rebuilt = store.rebuild(true).await.unwrap();

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use hearthline_eventing::hostile::HostileStore;
 use hearthline_eventing::{
-    Answer, CheckpointChange, Claim, ClaimKey, ClaimRule, Consumed, DeliveryChange, DeliveryMove, DeliveryState, EVENT_BYTES_MAX, InboxChange, InboxRow, NewDelivery,
-    ParkedChange, ParkedOf, ParkedRow, Store, StoreError, TimerChange, Unit, View, Write, now_us,
+    Answer, CheckpointChange, Claim, ClaimKey, ClaimRule, Consumed, DeliveryChange, DeliveryMove, DeliveryState, EVENT_BYTES_MAX, InboxChange, InboxRow,
+    NewDelivery, ParkedChange, ParkedOf, ParkedRow, Store, StoreError, TimerChange, Unit, View, Write, now_us,
 };
 use hearthline_nhs::StreamId;
 use hearthline_store::{Faults, NoFaults};
@@ -365,7 +365,9 @@ async fn a_view_is_written_with_its_events(adapter: &dyn StoreAdapter) {
             for version in 0..4 {
                 assert!(is_committed(&append(&*store, unit(s, version, 1)).await));
                 // Its own view is read as soon as the answer is there.
-                let rows = until("the view is read", async || store.query("select version, events, in_order from folds where stream = $1", &[s.into()]).await.ok()).await;
+                let rows =
+                    until("the view is read", async || store.query("select version, events, in_order from folds where stream = $1", &[s.into()]).await.ok())
+                        .await;
                 assert_eq!((rows[0].int(0).unsigned_abs(), rows[0].int(1).unsigned_abs(), rows[0].flag(2)), (version + 1, version + 1, true));
             }
         });
@@ -379,7 +381,8 @@ async fn an_event_is_at_most_512_kib(adapter: &dyn StoreAdapter) {
     let store = open(adapter).await;
     let s = stream();
     let overhead = row(s, 1, Bytes::from(vec![b'x'; 400_000])).payload.len() - 400_000;
-    let of_length = |n: usize| Unit { writes: vec![Write { stream: s, expected: 0, events: vec![row(s, 1, Bytes::from(vec![b'x'; n - overhead]))] }], ..Unit::default() };
+    let of_length =
+        |n: usize| Unit { writes: vec![Write { stream: s, expected: 0, events: vec![row(s, 1, Bytes::from(vec![b'x'; n - overhead]))] }], ..Unit::default() };
     assert_eq!(of_length(EVENT_BYTES_MAX).writes[0].events[0].payload.len(), EVENT_BYTES_MAX);
     let refused = store.append(of_length(EVENT_BYTES_MAX + 1)).await;
     assert!(matches!(&refused, Err(StoreError::Refused(why)) if why.contains("524288")), "{refused:?}");
@@ -417,7 +420,10 @@ async fn one_bad_unit_hurts_no_other(adapter: &dyn StoreAdapter) {
             unit(taken, 0, 1),
             unit(taken, 7, 1),
             late(stream()),
-            Unit { writes: vec![Write { stream: taken, expected: 1, events: vec![row(taken, 2, Bytes::from(vec![b'x'; EVENT_BYTES_MAX]))] }], ..Unit::default() },
+            Unit {
+                writes: vec![Write { stream: taken, expected: 1, events: vec![row(taken, 2, Bytes::from(vec![b'x'; EVENT_BYTES_MAX]))] }],
+                ..Unit::default()
+            },
             Unit { deliveries: vec![DeliveryChange::Insert(first.clone())], ..unit(stream(), 0, 1) },
         ];
         let mut callers = tokio::task::JoinSet::new();
@@ -489,7 +495,8 @@ async fn an_unknown_outcome_is_said_and_the_store_goes_on(adapter: &dyn StoreAda
     append(&*store, unit(t, 0, 1)).await;
     faults.lost.store(1, Ordering::SeqCst);
     faults.hidden.store(1, Ordering::SeqCst);
-    let unit_of_s = Unit { timers: vec![TimerChange::Set { stream: s, name: "later", due_at: 1, payload: Bytes::new() }], ..claiming(b"k", s, ClaimRule::Unique) };
+    let unit_of_s =
+        Unit { timers: vec![TimerChange::Set { stream: s, name: "later", due_at: 1, payload: Bytes::new() }], ..claiming(b"k", s, ClaimRule::Unique) };
     assert!(matches!(store.append(unit_of_s.clone()).await, Err(StoreError::OutcomeUnknown)));
     // Repeated with the same key, it is found to have taken place.
     assert!(matches!(store.append(unit_of_s).await.unwrap(), Answer::VersionConflict { actual: 1, .. }));
@@ -606,8 +613,15 @@ async fn a_delivery_moves_by_compare_and_set(adapter: &dyn StoreAdapter) {
     assert!(matches!(store.append(step(DeliveryState::Sending, 2, DeliveryState::Confirmed, 2, None)).await.unwrap(), Answer::Fenced(_)), "another attempt");
     assert!(is_committed(&store.append(step(DeliveryState::Sending, 1, DeliveryState::Confirmed, 1, None)).await.unwrap()));
     let read = hearthline_eventing::deliveries(&*store, "id = $1", &[new.id.into()]).await.unwrap();
-    assert_eq!((read[0].state, read[0].attempt, read[0].sender, read[0].code.as_deref()), (DeliveryState::Confirmed, 1, Some([7; 16]), None), "the code says why it waits now");
-    assert!(matches!(store.append(Unit { deliveries: vec![DeliveryChange::Insert(new)], ..Unit::default() }).await, Err(StoreError::Refused(_))), "one id, one delivery");
+    assert_eq!(
+        (read[0].state, read[0].attempt, read[0].sender, read[0].code.as_deref()),
+        (DeliveryState::Confirmed, 1, Some([7; 16]), None),
+        "the code says why it waits now"
+    );
+    assert!(
+        matches!(store.append(Unit { deliveries: vec![DeliveryChange::Insert(new)], ..Unit::default() }).await, Err(StoreError::Refused(_))),
+        "one id, one delivery"
+    );
 }
 
 async fn a_lease_keeps_others_out_until_it_ends(adapter: &dyn StoreAdapter) {
@@ -632,7 +646,10 @@ async fn a_closed_store_takes_no_events(adapter: &dyn StoreAdapter) {
 
 async fn rows_beside_the_events_are_kept(adapter: &dyn StoreAdapter) {
     let store = open(adapter).await;
-    let parked = |change| Unit { parked: vec![ParkedOf { subscription: "me".to_owned(), topic: "hearthline.call.v1".to_owned(), partition: 3, change }], ..Unit::default() };
+    let parked = |change| Unit {
+        parked: vec![ParkedOf { subscription: "me".to_owned(), topic: "hearthline.call.v1".to_owned(), partition: 3, change }],
+        ..Unit::default()
+    };
     let row = ParkedRow {
         offset: 7,
         key: Bytes::from_static(b"key"),
@@ -684,7 +701,10 @@ async fn rows_beside_the_events_are_kept(adapter: &dyn StoreAdapter) {
     };
     let inbox = |change| Unit { inbox: vec![change], ..Unit::default() };
     store.append(inbox(InboxChange::Receive(message.clone()))).await.unwrap();
-    assert!(matches!(store.append(inbox(InboxChange::Receive(InboxRow { id: [9; 16], ..message.clone() }))).await, Err(StoreError::Refused(_))), "the same message again");
+    assert!(
+        matches!(store.append(inbox(InboxChange::Receive(InboxRow { id: [9; 16], ..message.clone() }))).await, Err(StoreError::Refused(_))),
+        "the same message again"
+    );
     store.append(inbox(InboxChange::Settle { id: [1; 16], state: "interpreted", why: "", stream: Some(stream()) })).await.unwrap();
     assert_eq!(count(&*store, "select count(*) from inbox where sealed is null and state = 'interpreted'").await, 1);
     store.append(inbox(InboxChange::Sweep { day: "2026-11-22".to_owned() })).await.unwrap();
@@ -694,7 +714,15 @@ async fn rows_beside_the_events_are_kept(adapter: &dyn StoreAdapter) {
     let composer = bench::composer("call-intake", keys.keys().await);
     let s = stream();
     let blob = composer.blob([5; 16], s, "text/plain", b"a letter", 1).await.unwrap();
-    let audit = hearthline_eventing::AuditRow { at: 1, role: "clinician", pseudonym: [6; 16], organisation: "X26".to_owned(), action: "read", whose: Some([7; 16]), why: "care".to_owned() };
+    let audit = hearthline_eventing::AuditRow {
+        at: 1,
+        role: "clinician",
+        pseudonym: [6; 16],
+        organisation: "X26".to_owned(),
+        action: "read",
+        whose: Some([7; 16]),
+        why: "care".to_owned(),
+    };
     store.append(Unit { blobs: vec![blob], audit: vec![audit], ..Unit::default() }).await.unwrap();
     let stored = store.blob([5; 16]).await.unwrap().unwrap();
     let opened = composer.open_blob([5; 16], &stored).await.unwrap();
@@ -710,7 +738,12 @@ struct Strict;
 #[async_trait]
 impl View for Strict {
     fn tables(&self) -> &'static [hearthline_eventing::Table] {
-        &[hearthline_eventing::Table { name: "strict", columns: &["stream", "home"], key: 1, ddl: "create table if not exists strict (stream blob primary key, home blob not null);" }]
+        &[hearthline_eventing::Table {
+            name: "strict",
+            columns: &["stream", "home"],
+            key: 1,
+            ddl: "create table if not exists strict (stream blob primary key, home blob not null);",
+        }]
     }
     async fn apply(&self, tx: &mut hearthline_eventing::Tx<'_>, facts: &[hearthline_eventing::Fact]) -> Result<(), hearthline_eventing::ViewError> {
         for fact in facts {

@@ -152,7 +152,15 @@ async fn storm(seed: u64) {
         let stop = CancellationToken::new();
         let workers = [
             tokio::spawn(Workers { kernel: sender.clone(), inbound: None, on_timer: None, couriers: vec![] }.run(stop.clone())),
-            tokio::spawn(Workers { kernel: receiver.clone(), inbound: Some(Arc::new(Calls { acts: seed.is_multiple_of(2), ..Calls::default() })), on_timer: None, couriers: vec![] }.run(stop.clone())),
+            tokio::spawn(
+                Workers {
+                    kernel: receiver.clone(),
+                    inbound: Some(Arc::new(Calls { acts: seed.is_multiple_of(2), ..Calls::default() })),
+                    on_timer: None,
+                    couriers: vec![],
+                }
+                .run(stop.clone()),
+            ),
         ];
         if round == 2 {
             while let Some(done) = callers.join_next().await {
@@ -209,7 +217,8 @@ async fn a_crash_at_any_commit_loses_nothing_acknowledged() {
         let (mut acknowledged, mut denied) = (HashSet::new(), HashSet::new());
         for life in 0..6 {
             // Dropped without being closed, at whichever step it stands.
-            let store = folder.faulty_store("call-intake", vec![Arc::new(Folds::default())], Arc::new(Dice(Mutex::new(StdRng::seed_from_u64(seed ^ life))))).await;
+            let store =
+                folder.faulty_store("call-intake", vec![Arc::new(Folds::default())], Arc::new(Dice(Mutex::new(StdRng::seed_from_u64(seed ^ life))))).await;
             for _ in 0..rng.random_range(5..25) {
                 let s = streams[rng.random_range(0..streams.len())];
                 let unit = bench::unit(s, heads.get(&s).copied().unwrap_or(0), rng.random_range(1..4));

@@ -20,10 +20,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         let released = FileDescriptorSet::decode(fs::read(&path)?.as_slice())?;
         let found = compatibility::breaks(&released, &FileDescriptorSet::decode(DESCRIPTORS)?);
         if !found.is_empty() {
-            eprintln!(
-                "not released, because this would break:\n{}",
-                found.join("\n")
-            );
+            eprintln!("not released, because this would break:\n{}", found.join("\n"));
             return Ok(ExitCode::FAILURE);
         }
     }

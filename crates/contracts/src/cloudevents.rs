@@ -13,20 +13,12 @@ pub const CONTENT_TYPE: &str = "application/protobuf";
 pub const TRACEPARENT: &str = "traceparent";
 
 /// The headers of one event. `ce_time` (when it occurred) is left out for a time that RFC 3339 cannot express.
-pub fn headers(
-    context: Context,
-    fact_name: &str,
-    envelope: &Envelope,
-    traceparent: Option<&str>,
-) -> Vec<(&'static str, String)> {
+pub fn headers(context: Context, fact_name: &str, envelope: &Envelope, traceparent: Option<&str>) -> Vec<(&'static str, String)> {
     let mut headers = Vec::with_capacity(8);
     headers.push(("ce_specversion", "1.0".to_owned()));
     headers.push(("ce_id", hex(&envelope.event_id)));
     headers.push(("ce_source", format!("urn:hearthline:{context}")));
-    headers.push((
-        "ce_type",
-        format!("hearthline.{}.v1.{fact_name}", context.package()),
-    ));
+    headers.push(("ce_type", format!("hearthline.{}.v1.{fact_name}", context.package())));
     if let Ok(time) = jiff::Timestamp::from_microsecond(envelope.occurred_at_us) {
         headers.push(("ce_time", time.to_string()));
     }
@@ -39,13 +31,11 @@ pub fn headers(
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]
@@ -61,12 +51,7 @@ mod tests {
             ..Envelope::default()
         };
         let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        let headers = headers(
-            Context::SharedRecord,
-            "RecordUploaded",
-            &envelope,
-            Some(trace),
-        );
+        let headers = headers(Context::SharedRecord, "RecordUploaded", &envelope, Some(trace));
         let expected = [
             ("ce_specversion", "1.0"),
             ("ce_id", "abababababababababababababababab"),
@@ -77,23 +62,13 @@ mod tests {
             ("content-type", "application/protobuf"),
             ("traceparent", trace),
         ];
-        assert_eq!(
-            headers,
-            expected.map(|(name, value)| (name, value.to_owned()))
-        );
+        assert_eq!(headers, expected.map(|(name, value)| (name, value.to_owned())));
     }
 
     #[test]
     fn a_time_beyond_the_calendar_is_left_out() {
-        let envelope = Envelope {
-            occurred_at_us: i64::MAX,
-            ..Envelope::default()
-        };
+        let envelope = Envelope { occurred_at_us: i64::MAX, ..Envelope::default() };
         let headers = headers(Context::Call, "CallOpened", &envelope, None);
-        assert!(
-            headers
-                .iter()
-                .all(|(name, _)| *name != "ce_time" && *name != TRACEPARENT)
-        );
+        assert!(headers.iter().all(|(name, _)| *name != "ce_time" && *name != TRACEPARENT));
     }
 }

@@ -27,16 +27,12 @@ include!(concat!(env!("OUT_DIR"), "/facts.rs"));
 
 /// The name of a fact, or `None` when this version of the contracts does not know the number.
 pub fn fact_name(context: Context, number: u32) -> Option<&'static str> {
-    facts_of(context)
-        .find(|fact| fact.number == number)
-        .map(|fact| fact.name)
+    facts_of(context).find(|fact| fact.number == number).map(|fact| fact.name)
 }
 
 /// The number of a fact by its name, or `None`.
 pub fn fact_number(context: Context, name: &str) -> Option<u32> {
-    facts_of(context)
-        .find(|fact| fact.name == name)
-        .map(|fact| fact.number)
+    facts_of(context).find(|fact| fact.name == name).map(|fact| fact.number)
 }
 
 /// The facts of one context in ascending order of number.

@@ -46,10 +46,7 @@ mod tests {
             (b"foobar", -790_332_482),
             (b"a-little-bit-long-string", -985_981_536),
             (b"a-little-bit-longer-string", -1_486_304_829),
-            (
-                b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8",
-                -58_897_971,
-            ),
+            (b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
             (b"abc", 479_470_107),
         ];
         for (key, expected) in cases {
@@ -63,10 +60,7 @@ mod tests {
             ([0; 16], 4),
             (ascending, 9),
             ([0xff; 16], 10),
-            (
-                0x0190_f3c2_a7b4_7c1d_9e5f_0011_2233_4455_u128.to_be_bytes(),
-                5,
-            ),
+            (0x0190_f3c2_a7b4_7c1d_9e5f_0011_2233_4455_u128.to_be_bytes(), 5),
             ([0x80; 16], 2),
             (ascending.map(|byte| byte + 0xf0), 8),
         ];
@@ -79,14 +73,9 @@ mod tests {
     fn every_partition_gets_a_fair_share_of_random_keys() {
         let mut counts = [0_u32; PARTITIONS as usize];
         for number in 0..12_000_u128 {
-            let key = number
-                .wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c834)
-                .to_be_bytes();
+            let key = number.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c834).to_be_bytes();
             counts[usize::from(partition_of(&key))] += 1;
         }
-        assert!(
-            counts.iter().all(|count| (800..1200).contains(count)),
-            "{counts:?}"
-        );
+        assert!(counts.iter().all(|count| (800..1200).contains(count)), "{counts:?}");
     }
 }

@@ -48,58 +48,22 @@ pub struct Topic {
 }
 
 /// Calls.
-pub const CALL: Topic = topic(
-    Context::Call,
-    "hearthline.call.v1",
-    "hearthline.call.v1.CallEvent",
-);
+pub const CALL: Topic = topic(Context::Call, "hearthline.call.v1", "hearthline.call.v1.CallEvent");
 /// Outcomes.
-pub const OUTCOME: Topic = topic(
-    Context::Outcome,
-    "hearthline.outcome.v1",
-    "hearthline.outcome.v1.OutcomeEvent",
-);
+pub const OUTCOME: Topic = topic(Context::Outcome, "hearthline.outcome.v1", "hearthline.outcome.v1.OutcomeEvent");
 /// Prescriptions.
-pub const PRESCRIBING: Topic = topic(
-    Context::Prescribing,
-    "hearthline.prescribing.v1",
-    "hearthline.prescribing.v1.PrescribingEvent",
-);
+pub const PRESCRIBING: Topic = topic(Context::Prescribing, "hearthline.prescribing.v1", "hearthline.prescribing.v1.PrescribingEvent");
 /// Documents.
-pub const SHARED_RECORD: Topic = topic(
-    Context::SharedRecord,
-    "hearthline.shared-record.v1",
-    "hearthline.shared_record.v1.SharedRecordEvent",
-);
+pub const SHARED_RECORD: Topic = topic(Context::SharedRecord, "hearthline.shared-record.v1", "hearthline.shared_record.v1.SharedRecordEvent");
 /// Hospital visits.
-pub const HOSPITAL: Topic = topic(
-    Context::Hospital,
-    "hearthline.hospital.v1",
-    "hearthline.hospital.v1.HospitalEvent",
-);
+pub const HOSPITAL: Topic = topic(Context::Hospital, "hearthline.hospital.v1", "hearthline.hospital.v1.HospitalEvent");
 /// Directory.
-pub const DIRECTORY: Topic = topic(
-    Context::Directory,
-    "hearthline.directory.v1",
-    "hearthline.directory.v1.DirectoryEvent",
-);
+pub const DIRECTORY: Topic = topic(Context::Directory, "hearthline.directory.v1", "hearthline.directory.v1.DirectoryEvent");
 /// Measures.
-pub const KPI: Topic = topic(
-    Context::Kpi,
-    "hearthline.kpi.v1",
-    "hearthline.kpi.v1.KpiEvent",
-);
+pub const KPI: Topic = topic(Context::Kpi, "hearthline.kpi.v1", "hearthline.kpi.v1.KpiEvent");
 
 /// Every topic, in the order of [`Context::ALL`].
-pub const ALL: [Topic; 7] = [
-    CALL,
-    OUTCOME,
-    PRESCRIBING,
-    SHARED_RECORD,
-    HOSPITAL,
-    DIRECTORY,
-    KPI,
-];
+pub const ALL: [Topic; 7] = [CALL, OUTCOME, PRESCRIBING, SHARED_RECORD, HOSPITAL, DIRECTORY, KPI];
 
 /// The topic of that name, if it is one of ours.
 pub fn by_name(name: &str) -> Option<&'static Topic> {
@@ -113,15 +77,7 @@ pub struct UnknownContext;
 
 impl Context {
     /// Every context; the position is the discriminant.
-    pub const ALL: [Self; 7] = [
-        Self::Call,
-        Self::Outcome,
-        Self::Prescribing,
-        Self::SharedRecord,
-        Self::Hospital,
-        Self::Directory,
-        Self::Kpi,
-    ];
+    pub const ALL: [Self; 7] = [Self::Call, Self::Outcome, Self::Prescribing, Self::SharedRecord, Self::Hospital, Self::Directory, Self::Kpi];
 
     /// Name as in topics, e.g. `shared-record`.
     pub const fn name(self) -> &'static str {
@@ -160,20 +116,12 @@ impl FromStr for Context {
     type Err = UnknownContext;
 
     fn from_str(name: &str) -> Result<Self, UnknownContext> {
-        Self::ALL
-            .into_iter()
-            .find(|context| context.name() == name)
-            .ok_or(UnknownContext)
+        Self::ALL.into_iter().find(|context| context.name() == name).ok_or(UnknownContext)
     }
 }
 
 const fn topic(context: Context, name: &'static str, message: &'static str) -> Topic {
-    Topic {
-        name,
-        context,
-        message,
-        partitions: PARTITIONS,
-    }
+    Topic { name, context, message, partitions: PARTITIONS }
 }
 
 #[cfg(test)]
@@ -186,12 +134,7 @@ mod tests {
             assert_eq!(context as usize, position);
             assert_eq!(context.topic().context, context);
             assert_eq!(context.topic().name, format!("hearthline.{context}.v1"));
-            assert!(
-                context
-                    .topic()
-                    .message
-                    .starts_with(&format!("hearthline.{}.v1.", context.package()))
-            );
+            assert!(context.topic().message.starts_with(&format!("hearthline.{}.v1.", context.package())));
             assert_eq!(context.name().parse(), Ok(context));
             assert_eq!(by_name(context.topic().name), Some(context.topic()));
         }

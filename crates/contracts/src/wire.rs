@@ -108,10 +108,7 @@ pub fn fact_bytes<E: ContextEvent>(fact: impl Into<E::Fact>) -> Bytes {
 /// # Errors
 /// [`Malformed::Undecodable`] when the fact's own bytes are wrong.
 pub fn fact_of<E: ContextEvent>(fact: Bytes) -> Result<Option<E::Fact>, Malformed> {
-    let event = E::decode(fact).map_err(|source| Malformed::Undecodable {
-        part: "fact",
-        source,
-    })?;
+    let event = E::decode(fact).map_err(|source| Malformed::Undecodable { part: "fact", source })?;
     Ok(event.into_fact())
 }
 
@@ -124,19 +121,13 @@ pub fn fact_number(fact: &[u8]) -> Result<u32, Malformed> {
     match field.wire_type {
         _ if field.number < FIRST_FACT => Err(Malformed::Missing("fact")),
         LENGTH_DELIMITED => Ok(field.number),
-        wire_type => Err(Malformed::WireType {
-            number: field.number,
-            wire_type,
-        }),
+        wire_type => Err(Malformed::WireType { number: field.number, wire_type }),
     }
 }
 
 /// Puts an event together. `fact` comes from [`fact_bytes`] or [`Parts::fact`].
 pub fn compose(envelope: &Envelope, sealed: Option<&Sealed>, fact: &[u8]) -> Bytes {
-    debug_assert!(
-        fact_number(fact).is_ok(),
-        "the third part of an event is an encoded fact"
-    );
+    debug_assert!(fact_number(fact).is_ok(), "the third part of an event is an encoded fact");
     let envelope_length = envelope.encoded_len();
     let sealed_length = sealed.map_or(0, Message::encoded_len);
     // A tag and at most ten bytes of length before each of the two.
@@ -169,10 +160,7 @@ pub fn split(payload: &Bytes) -> Result<Parts, Malformed> {
             }
         };
         if field.wire_type != LENGTH_DELIMITED {
-            return Err(Malformed::WireType {
-                number: field.number,
-                wire_type: field.wire_type,
-            });
+            return Err(Malformed::WireType { number: field.number, wire_type: field.wire_type });
         }
         at = field.end;
         if place.replace(field).is_some() {
@@ -228,12 +216,7 @@ pub fn without_personal(payload: &Bytes) -> Result<Bytes, Malformed> {
 
 /// The associated data under which an event's personal data is sealed: event id, stream id, stream version and fact
 /// number, the numbers big-endian in 8 and 4 bytes.
-pub fn associated_data(
-    event_id: &[u8; ID_LENGTH],
-    stream_id: &[u8; ID_LENGTH],
-    stream_version: u64,
-    fact_number: u32,
-) -> [u8; 44] {
+pub fn associated_data(event_id: &[u8; ID_LENGTH], stream_id: &[u8; ID_LENGTH], stream_version: u64, fact_number: u32) -> [u8; 44] {
     let mut data = [0; 44];
     data[..16].copy_from_slice(event_id);
     data[16..32].copy_from_slice(stream_id);
@@ -274,24 +257,12 @@ fn next_field(payload: &[u8], start: usize) -> Result<Option<Field>, Malformed> 
         FIXED_32 => (after_tag, 4),
         LENGTH_DELIMITED => {
             let (length, body) = varint(payload, after_tag)?;
-            (
-                body,
-                usize::try_from(length).map_err(|_| Malformed::Truncated)?,
-            )
+            (body, usize::try_from(length).map_err(|_| Malformed::Truncated)?)
         }
         _ => return Err(Malformed::WireType { number, wire_type }),
     };
-    let end = body
-        .checked_add(length)
-        .filter(|end| *end <= payload.len())
-        .ok_or(Malformed::Truncated)?;
-    Ok(Some(Field {
-        number,
-        wire_type,
-        start,
-        body,
-        end,
-    }))
+    let end = body.checked_add(length).filter(|end| *end <= payload.len()).ok_or(Malformed::Truncated)?;
+    Ok(Some(Field { number, wire_type, start, body, end }))
 }
 
 /// The integer at `at` and where it ends.
@@ -307,11 +278,7 @@ fn varint(payload: &[u8], at: usize) -> Result<(u64, usize), Malformed> {
             return Ok((value, at + position + 1));
         }
     }
-    Err(if payload.len() - at >= 10 {
-        Malformed::Varint
-    } else {
-        Malformed::Truncated
-    })
+    Err(if payload.len() - at >= 10 { Malformed::Varint } else { Malformed::Truncated })
 }
 
 fn put_message(payload: &mut BytesMut, tag: u8, message: &impl Message, length: usize) {
@@ -320,13 +287,8 @@ fn put_message(payload: &mut BytesMut, tag: u8, message: &impl Message, length: 
     message.encode_raw(payload);
 }
 
-fn decode_body<M: Message + Default>(
-    payload: &Bytes,
-    field: &Field,
-    part: &'static str,
-) -> Result<M, Malformed> {
-    M::decode(payload.slice(field.body..field.end))
-        .map_err(|source| Malformed::Undecodable { part, source })
+fn decode_body<M: Message + Default>(payload: &Bytes, field: &Field, part: &'static str) -> Result<M, Malformed> {
+    M::decode(payload.slice(field.body..field.end)).map_err(|source| Malformed::Undecodable { part, source })
 }
 
 fn checked(sealed: Sealed) -> Result<Sealed, Malformed> {

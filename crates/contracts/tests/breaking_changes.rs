@@ -16,11 +16,7 @@ fn nothing_released_is_broken() {
     let released = FileDescriptorSet::decode(RELEASED).expect("a descriptor set");
     assert!(released.file.len() >= 9);
     let found = breaks(&released, &current());
-    assert!(
-        found.is_empty(),
-        "breaking changes, see proto/TOPICS.md:\n{}",
-        found.join("\n")
-    );
+    assert!(found.is_empty(), "breaking changes, see proto/TOPICS.md:\n{}", found.join("\n"));
 }
 
 #[test]
@@ -41,15 +37,10 @@ fn additions_break_nothing() {
 
 #[test]
 fn a_file_or_package_that_goes_is_found() {
-    breaking("the file is gone", |set| {
-        set.file.retain(|file| !file.name().contains("/kpi/"))
+    breaking("the file is gone", |set| set.file.retain(|file| !file.name().contains("/kpi/")));
+    breaking("package hearthline.kpi.v1 became hearthline.kpi.v2", |set| {
+        file(set, "kpi").package = Some("hearthline.kpi.v2".into());
     });
-    breaking(
-        "package hearthline.kpi.v1 became hearthline.kpi.v2",
-        |set| {
-            file(set, "kpi").package = Some("hearthline.kpi.v2".into());
-        },
-    );
 }
 
 #[test]
@@ -74,8 +65,7 @@ fn a_field_removed_renumbered_renamed_or_retyped_is_found() {
         message(set, "call", "CallAbandoned").field[0].set_type(Type::Sint32);
     });
     breaking("CallOpened: field 5 was", |set| {
-        message(set, "call", "CallOpened").field[4].type_name =
-            Some(".hearthline.types.v1.StreamVersion".into());
+        message(set, "call", "CallOpened").field[4].type_name = Some(".hearthline.types.v1.StreamVersion".into());
     });
     breaking("CallOpened: field 4 was", |set| {
         message(set, "call", "CallOpened").field[3].label = Some(1);
@@ -104,22 +94,16 @@ fn an_enum_value_removed_renumbered_or_renamed_is_found() {
     breaking("Urgency: value 4 (URGENCY_ROUTINE) is gone", |set| {
         enumeration(set, "call", "Urgency").value.truncate(4);
     });
-    breaking(
-        "Urgency: value 4 was URGENCY_ROUTINE and is URGENCY_LATER",
-        |set| {
-            enumeration(set, "call", "Urgency").value[4].name = Some("URGENCY_LATER".into());
-        },
-    );
+    breaking("Urgency: value 4 was URGENCY_ROUTINE and is URGENCY_LATER", |set| {
+        enumeration(set, "call", "Urgency").value[4].name = Some("URGENCY_LATER".into());
+    });
 }
 
 fn breaking(expected: &str, change: impl FnOnce(&mut FileDescriptorSet)) {
     let mut changed = current();
     change(&mut changed);
     let found = breaks(&current(), &changed);
-    assert!(
-        found.iter().any(|one| one.contains(expected)),
-        "{expected:?} is not in {found:?}"
-    );
+    assert!(found.iter().any(|one| one.contains(expected)), "{expected:?} is not in {found:?}");
 }
 
 fn current() -> FileDescriptorSet {
@@ -128,32 +112,13 @@ fn current() -> FileDescriptorSet {
 
 fn file<'a>(set: &'a mut FileDescriptorSet, folder: &str) -> &'a mut FileDescriptorProto {
     let package = format!("hearthline.{folder}.v1");
-    set.file
-        .iter_mut()
-        .find(|file| file.package() == package)
-        .expect("the file")
+    set.file.iter_mut().find(|file| file.package() == package).expect("the file")
 }
 
-fn message<'a>(
-    set: &'a mut FileDescriptorSet,
-    folder: &str,
-    name: &str,
-) -> &'a mut DescriptorProto {
-    file(set, folder)
-        .message_type
-        .iter_mut()
-        .find(|message| message.name() == name)
-        .expect("the message")
+fn message<'a>(set: &'a mut FileDescriptorSet, folder: &str, name: &str) -> &'a mut DescriptorProto {
+    file(set, folder).message_type.iter_mut().find(|message| message.name() == name).expect("the message")
 }
 
-fn enumeration<'a>(
-    set: &'a mut FileDescriptorSet,
-    folder: &str,
-    name: &str,
-) -> &'a mut EnumDescriptorProto {
-    file(set, folder)
-        .enum_type
-        .iter_mut()
-        .find(|one| one.name() == name)
-        .expect("the enum")
+fn enumeration<'a>(set: &'a mut FileDescriptorSet, folder: &str, name: &str) -> &'a mut EnumDescriptorProto {
+    file(set, folder).enum_type.iter_mut().find(|one| one.name() == name).expect("the enum")
 }

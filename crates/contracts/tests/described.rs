@@ -16,20 +16,12 @@ fn every_fact_is_described_in_its_context_and_nothing_else_is() {
         assert_eq!(described, own, "{context}");
     }
     let common = facts_of(Context::Call).filter(|fact| fact.number >= FIRST_COMMON_FACT);
-    assert_eq!(
-        rows_under("## in every context"),
-        common.map(|fact| fact.name).collect()
-    );
+    assert_eq!(rows_under("## in every context"), common.map(|fact| fact.name).collect());
 }
 
 /// The names in the first column under that heading, without the mark of an added name.
 fn rows_under(heading: &str) -> BTreeSet<&'static str> {
-    let section = DOCUMENT
-        .lines()
-        .skip_while(|line| !line.starts_with(heading))
-        .skip(1);
-    let rows = section
-        .take_while(|line| !line.starts_with("## "))
-        .filter_map(|line| line.strip_prefix("| `"));
+    let section = DOCUMENT.lines().skip_while(|line| !line.starts_with(heading)).skip(1);
+    let rows = section.take_while(|line| !line.starts_with("## ")).filter_map(|line| line.strip_prefix("| `"));
     rows.filter_map(|row| row.split('`').next()).collect()
 }

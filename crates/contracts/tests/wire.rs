@@ -22,10 +22,7 @@ fn envelope() -> Envelope {
         occurred_zone: "Europe/London".into(),
         occurred_ambiguous: false,
         recorded_at_us: 1_595_817_000_000_000,
-        actor: Some(Actor {
-            role: ActorRole::CareHome.into(),
-            pseudonym: vec![3; 16].into(),
-        }),
+        actor: Some(Actor { role: ActorRole::CareHome.into(), pseudonym: vec![3; 16].into() }),
         controller_ods: "RXX".into(),
         environment: Environment::Test.into(),
         causation_id: vec![4; 16].into(),
@@ -38,31 +35,20 @@ fn envelope() -> Envelope {
 
 fn sealed() -> Sealed {
     let ciphertext = [NAME, [0xee; 16].as_slice()].concat();
-    Sealed {
-        key_id: vec![6; 16].into(),
-        nonce: vec![7; 12].into(),
-        ciphertext: ciphertext.into(),
-    }
+    Sealed { key_id: vec![6; 16].into(), nonce: vec![7; 12].into(), ciphertext: ciphertext.into() }
 }
 
 fn opened() -> CallOpened {
     CallOpened {
         home_id: vec![8; 16].into(),
         channel: Channel::Video.into(),
-        resident: Some(ResidentRef {
-            resident_id: vec![9; 16].into(),
-            status: 1,
-        }),
+        resident: Some(ResidentRef { resident_id: vec![9; 16].into(), status: 1 }),
         ..CallOpened::default()
     }
 }
 
 fn payload() -> Bytes {
-    wire::compose(
-        &envelope(),
-        Some(&sealed()),
-        &wire::fact_bytes::<CallEvent>(opened()),
-    )
+    wire::compose(&envelope(), Some(&sealed()), &wire::fact_bytes::<CallEvent>(opened()))
 }
 
 fn event(bytes: &Bytes) -> CallEvent {
@@ -71,20 +57,10 @@ fn event(bytes: &Bytes) -> CallEvent {
 
 #[test]
 fn what_is_composed_is_what_prost_would_have_encoded() {
-    let whole = CallEvent {
-        envelope: Some(envelope()),
-        sealed: Some(sealed()),
-        fact: Some(call_event::Fact::CallOpened(opened())),
-    };
+    let whole = CallEvent { envelope: Some(envelope()), sealed: Some(sealed()), fact: Some(call_event::Fact::CallOpened(opened())) };
     assert_eq!(payload(), whole.encode_to_vec());
-    let without = CallEvent {
-        sealed: None,
-        ..whole
-    };
-    assert_eq!(
-        wire::compose(&envelope(), None, &wire::fact_bytes::<CallEvent>(opened())),
-        without.encode_to_vec()
-    );
+    let without = CallEvent { sealed: None, ..whole };
+    assert_eq!(wire::compose(&envelope(), None, &wire::fact_bytes::<CallEvent>(opened())), without.encode_to_vec());
 }
 
 #[test]
@@ -94,17 +70,11 @@ fn what_was_composed_comes_apart_again() {
     assert_eq!(parts.envelope, envelope());
     assert_eq!(parts.sealed, Some(sealed()));
     assert_eq!((parts.event_id, parts.stream_id), ([1; 16], [2; 16]));
-    assert_eq!(
-        facts::fact_name(Context::Call, parts.fact_number),
-        Some("CallOpened")
-    );
+    assert_eq!(facts::fact_name(Context::Call, parts.fact_number), Some("CallOpened"));
     assert_eq!(wire::fact_number(&parts.fact), Ok(parts.fact_number));
     let fact = wire::fact_of::<CallEvent>(parts.fact.clone()).expect("a fact");
     assert_eq!(fact, Some(call_event::Fact::CallOpened(opened())));
-    assert_eq!(
-        wire::compose(&parts.envelope, parts.sealed.as_ref(), &parts.fact),
-        payload
-    );
+    assert_eq!(wire::compose(&parts.envelope, parts.sealed.as_ref(), &parts.fact), payload);
 }
 
 #[test]
@@ -112,65 +82,30 @@ fn a_fact_is_not_copied_out_of_its_payload() {
     let payload = payload();
     let parts = wire::split(&payload).expect("an event");
     assert!(payload.as_ptr_range().contains(&parts.fact.as_ptr()));
-    assert!(
-        payload
-            .as_ptr_range()
-            .contains(&parts.envelope.event_id.as_ptr())
-    );
+    assert!(payload.as_ptr_range().contains(&parts.envelope.event_id.as_ptr()));
 }
 
 #[test]
 fn an_empty_fact_is_still_a_fact() {
-    let payload = wire::compose(
-        &envelope(),
-        None,
-        &wire::fact_bytes::<CallEvent>(CallAnswered {}),
-    );
+    let payload = wire::compose(&envelope(), None, &wire::fact_bytes::<CallEvent>(CallAnswered {}));
     let parts = wire::split(&payload).expect("an event");
-    assert_eq!(
-        facts::fact_name(Context::Call, parts.fact_number),
-        Some("CallAnswered")
-    );
+    assert_eq!(facts::fact_name(Context::Call, parts.fact_number), Some("CallAnswered"));
 }
 
 #[test]
 fn the_same_fact_has_the_same_number_in_every_context_where_it_is_common() {
-    let task = TaskOpened {
-        kind: "call_back".into(),
-        ..TaskOpened::default()
-    };
-    assert_eq!(
-        wire::fact_bytes::<CallEvent>(task.clone()),
-        wire::fact_bytes::<OutcomeEvent>(task)
-    );
-    let common =
-        |context| facts::facts_of(context).filter(|fact| fact.number >= facts::FIRST_COMMON_FACT);
-    let of_call: Vec<_> = common(Context::Call)
-        .map(|fact| (fact.number, fact.name))
-        .collect();
-    assert_eq!(
-        of_call,
-        [
-            (1000, "TaskOpened"),
-            (1001, "TaskClosed"),
-            (1002, "PersonalDataDestroyed")
-        ]
-    );
+    let task = TaskOpened { kind: "call_back".into(), ..TaskOpened::default() };
+    assert_eq!(wire::fact_bytes::<CallEvent>(task.clone()), wire::fact_bytes::<OutcomeEvent>(task));
+    let common = |context| facts::facts_of(context).filter(|fact| fact.number >= facts::FIRST_COMMON_FACT);
+    let of_call: Vec<_> = common(Context::Call).map(|fact| (fact.number, fact.name)).collect();
+    assert_eq!(of_call, [(1000, "TaskOpened"), (1001, "TaskClosed"), (1002, "PersonalDataDestroyed")]);
     for context in Context::ALL {
-        assert_eq!(
-            common(context)
-                .map(|fact| (fact.number, fact.name))
-                .collect::<Vec<_>>(),
-            of_call
-        );
+        assert_eq!(common(context).map(|fact| (fact.number, fact.name)).collect::<Vec<_>>(), of_call);
         assert!(facts::facts_of(context).all(|fact| fact.number >= facts::FIRST_FACT));
         assert!(facts::facts_of(context).is_sorted_by_key(|fact| fact.number));
     }
     assert_eq!(<OutcomeEvent as ContextEvent>::CONTEXT, Context::Outcome);
-    assert_eq!(
-        facts::fact_number(Context::Outcome, "OutcomeDecided"),
-        Some(16)
-    );
+    assert_eq!(facts::fact_number(Context::Outcome, "OutcomeDecided"), Some(16));
     assert_eq!(facts::fact_name(Context::Outcome, 999), None);
 }
 
@@ -178,10 +113,7 @@ fn the_same_fact_has_the_same_number_in_every_context_where_it_is_common() {
 fn cutting_the_sealed_part_leaves_everything_else_byte_by_byte() {
     let payload = payload();
     let cut = wire::without_personal(&payload).expect("an event");
-    let expected = CallEvent {
-        sealed: None,
-        ..event(&payload)
-    };
+    let expected = CallEvent { sealed: None, ..event(&payload) };
     assert_eq!(cut, expected.encode_to_vec());
     assert!(!cut.windows(NAME.len()).any(|window| window == NAME));
     assert_eq!(wire::without_personal(&cut).expect("an event"), cut);
@@ -189,27 +121,11 @@ fn cutting_the_sealed_part_leaves_everything_else_byte_by_byte() {
 
 #[test]
 fn every_sealed_part_is_cut_wherever_it_stands_and_unknown_fields_stay() {
-    let sealed_only = CallEvent {
-        sealed: Some(sealed()),
-        ..CallEvent::default()
-    }
-    .encode_to_vec();
+    let sealed_only = CallEvent { sealed: Some(sealed()), ..CallEvent::default() }.encode_to_vec();
     let unknown = [0x18, 0x05, 0x92, 0x7d, 0x01, 0xff];
     let rest = wire::compose(&envelope(), None, &wire::fact_bytes::<CallEvent>(opened()));
-    let payload = Bytes::from(
-        [
-            &sealed_only[..],
-            &unknown,
-            &sealed_only,
-            &rest,
-            &sealed_only,
-        ]
-        .concat(),
-    );
-    assert_eq!(
-        wire::without_personal(&payload).expect("readable"),
-        [&unknown[..], &rest].concat()
-    );
+    let payload = Bytes::from([&sealed_only[..], &unknown, &sealed_only, &rest, &sealed_only].concat());
+    assert_eq!(wire::without_personal(&payload).expect("readable"), [&unknown[..], &rest].concat());
 }
 
 #[test]
@@ -218,10 +134,7 @@ fn an_event_of_a_fact_this_version_does_not_know_comes_apart_all_the_same() {
     let fact = [0xa2, 0x1f, 0x02, 0x08, 0x01];
     let payload = wire::compose(&envelope(), None, &fact);
     let parts = wire::split(&payload).expect("an event");
-    assert_eq!(
-        (parts.fact_number, parts.fact.as_ref()),
-        (500, fact.as_slice())
-    );
+    assert_eq!((parts.fact_number, parts.fact.as_ref()), (500, fact.as_slice()));
     assert_eq!(facts::fact_name(Context::Call, 500), None);
     assert_eq!(wire::fact_of::<CallEvent>(parts.fact), Ok(None));
 }
@@ -229,12 +142,7 @@ fn an_event_of_a_fact_this_version_does_not_know_comes_apart_all_the_same() {
 #[test]
 fn the_order_of_the_parts_does_not_matter() {
     let fact = wire::fact_bytes::<CallEvent>(opened());
-    let head = CallEvent {
-        envelope: Some(envelope()),
-        sealed: Some(sealed()),
-        fact: None,
-    }
-    .encode_to_vec();
+    let head = CallEvent { envelope: Some(envelope()), sealed: Some(sealed()), fact: None }.encode_to_vec();
     let turned = Bytes::from([&fact[..], &head].concat());
     assert_eq!(wire::split(&turned), wire::split(&payload()));
 }
@@ -245,98 +153,28 @@ fn bytes_that_are_not_one_event_are_refused_by_name() {
     let compose = |envelope: &Envelope| wire::compose(envelope, Some(&sealed()), &fact);
     let sealed_as = |sealed: Sealed| wire::compose(&envelope(), Some(&sealed), &fact);
     let whole = payload();
-    let head = CallEvent {
-        envelope: Some(envelope()),
-        ..CallEvent::default()
-    }
-    .encode_to_vec();
+    let head = CallEvent { envelope: Some(envelope()), ..CallEvent::default() }.encode_to_vec();
     let short = Bytes::from_static(&[1; 15]);
     let cases: Vec<(Bytes, Malformed)> = vec![
         (Bytes::new(), Malformed::Missing("envelope")),
         (fact.clone(), Malformed::Missing("envelope")),
         (head.clone().into(), Malformed::Missing("fact")),
-        (
-            [&whole[..], &head].concat().into(),
-            Malformed::Repeated("envelope"),
-        ),
-        (
-            [&whole[..], &fact].concat().into(),
-            Malformed::Repeated("fact"),
-        ),
+        ([&whole[..], &head].concat().into(), Malformed::Repeated("envelope")),
+        ([&whole[..], &fact].concat().into(), Malformed::Repeated("fact")),
         (whole.slice(..whole.len() - 1), Malformed::Truncated),
-        (
-            vec![
-                0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01,
-            ]
-            .into(),
-            Malformed::Truncated,
-        ),
-        (
-            vec![
-                0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02,
-            ]
-            .into(),
-            Malformed::Varint,
-        ),
+        (vec![0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01].into(), Malformed::Truncated),
+        (vec![0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02].into(), Malformed::Varint),
         (vec![0xff; 11].into(), Malformed::Varint),
         (vec![0x0a, 0x80].into(), Malformed::Truncated),
         (vec![0x02, 0x00].into(), Malformed::FieldNumber),
-        (
-            vec![0x08, 0x01].into(),
-            Malformed::WireType {
-                number: 1,
-                wire_type: 0,
-            },
-        ),
-        (
-            vec![0x83, 0x01].into(),
-            Malformed::WireType {
-                number: 16,
-                wire_type: 3,
-            },
-        ),
-        (
-            compose(&Envelope {
-                event_id: short.clone(),
-                ..envelope()
-            }),
-            Malformed::Length("the event id"),
-        ),
-        (
-            compose(&Envelope {
-                stream_id: Bytes::new(),
-                ..envelope()
-            }),
-            Malformed::Length("the stream id"),
-        ),
-        (
-            compose(&Envelope {
-                stream_version: 0,
-                ..envelope()
-            }),
-            Malformed::Version,
-        ),
-        (
-            sealed_as(Sealed {
-                key_id: short.clone(),
-                ..sealed()
-            }),
-            Malformed::Length("the key id"),
-        ),
-        (
-            sealed_as(Sealed {
-                nonce: short.clone(),
-                ..sealed()
-            }),
-            Malformed::Length("the nonce"),
-        ),
-        (
-            sealed_as(Sealed {
-                ciphertext: short,
-                ..sealed()
-            }),
-            Malformed::Length("the ciphertext"),
-        ),
+        (vec![0x08, 0x01].into(), Malformed::WireType { number: 1, wire_type: 0 }),
+        (vec![0x83, 0x01].into(), Malformed::WireType { number: 16, wire_type: 3 }),
+        (compose(&Envelope { event_id: short.clone(), ..envelope() }), Malformed::Length("the event id")),
+        (compose(&Envelope { stream_id: Bytes::new(), ..envelope() }), Malformed::Length("the stream id")),
+        (compose(&Envelope { stream_version: 0, ..envelope() }), Malformed::Version),
+        (sealed_as(Sealed { key_id: short.clone(), ..sealed() }), Malformed::Length("the key id")),
+        (sealed_as(Sealed { nonce: short.clone(), ..sealed() }), Malformed::Length("the nonce")),
+        (sealed_as(Sealed { ciphertext: short, ..sealed() }), Malformed::Length("the ciphertext")),
     ];
     for (bytes, expected) in cases {
         assert_eq!(wire::split(&bytes), Err(expected));
@@ -347,19 +185,10 @@ fn bytes_that_are_not_one_event_are_refused_by_name() {
 fn a_wrong_envelope_is_told_from_a_wrong_fact() {
     let fact = wire::fact_bytes::<CallEvent>(opened());
     let broken = Bytes::from([&[0x0a, 0x02, 0x0a, 0x05], &fact[..]].concat());
-    assert!(matches!(
-        wire::split(&broken),
-        Err(Malformed::Undecodable {
-            part: "envelope",
-            ..
-        })
-    ));
+    assert!(matches!(wire::split(&broken), Err(Malformed::Undecodable { part: "envelope", .. })));
     // Field 16 (CallOpened) whose first field claims more bytes than there are.
     let fact = Bytes::from_static(&[0x82, 0x01, 0x02, 0x0a, 0x05]);
-    assert!(matches!(
-        wire::fact_of::<CallEvent>(fact),
-        Err(Malformed::Undecodable { part: "fact", .. })
-    ));
+    assert!(matches!(wire::fact_of::<CallEvent>(fact), Err(Malformed::Undecodable { part: "fact", .. })));
 }
 
 #[test]
@@ -368,10 +197,7 @@ fn debug_output_of_personal_messages_shows_nothing_of_them() {
     let personal = call::CallOpenedPersonal {
         reason_text: name.clone(),
         caller_name: name.clone(),
-        provisional_resident: Some(hearthline_contracts::types::Demographics {
-            family_name: name.clone(),
-            ..Default::default()
-        }),
+        provisional_resident: Some(hearthline_contracts::types::Demographics { family_name: name.clone(), ..Default::default() }),
     };
     assert!(!format!("{personal:?} {:?}", personal.provisional_resident).contains(&name));
 }

@@ -18,19 +18,9 @@ const COMMAND: &str = "cargo run -p hearthline-contracts --example wire_corpus";
 fn every_fact_has_an_entry_with_all_of_its_fields() {
     for subject in subjects() {
         let newest = subject.newest();
-        assert!(
-            newest > 0,
-            "no bytes of {}/{}: {COMMAND}",
-            subject.folder,
-            subject.stem
-        );
+        assert!(newest > 0, "no bytes of {}/{}: {COMMAND}", subject.folder, subject.stem);
         let kept = fs::read(subject.path(newest, "bin")).expect("the entry");
-        assert!(
-            kept == subject.sample(),
-            "{}/{} has new fields: {COMMAND}",
-            subject.folder,
-            subject.stem
-        );
+        assert!(kept == subject.sample(), "{}/{} has new fields: {COMMAND}", subject.folder, subject.stem);
     }
 }
 
@@ -40,11 +30,7 @@ fn every_entry_means_what_it_meant() {
         let bytes = fs::read(subject.path(version, "bin")).expect("the entry");
         let expected = fs::read_to_string(subject.path(version, "txt")).expect("its text");
         let text = subject.text(&bytes).expect("readable bytes");
-        assert_eq!(
-            text, expected,
-            "{}/{} version {version}",
-            subject.folder, subject.stem
-        );
+        assert_eq!(text, expected, "{}/{} version {version}", subject.folder, subject.stem);
     }
 }
 
@@ -57,29 +43,17 @@ fn the_types_that_services_use_lose_nothing_of_any_entry() {
             None => fact_again(subject.folder, &bytes),
         };
         let again = again.expect("a type for it").expect("readable bytes");
-        assert!(
-            again == bytes,
-            "{}/{} version {version}",
-            subject.folder,
-            subject.stem
-        );
+        assert!(again == bytes, "{}/{} version {version}", subject.folder, subject.stem);
     }
 }
 
 #[test]
 fn every_event_of_the_corpus_comes_apart_into_its_parts() {
-    for (subject, version) in entries().filter(|(subject, _)| !subject.stem.ends_with(".personal"))
-    {
-        let bytes = fs::read(subject.path(version, "bin"))
-            .expect("the entry")
-            .into();
+    for (subject, version) in entries().filter(|(subject, _)| !subject.stem.ends_with(".personal")) {
+        let bytes = fs::read(subject.path(version, "bin")).expect("the entry").into();
         let parts = hearthline_contracts::wire::split(&bytes).expect("an event");
-        let context = Context::ALL
-            .into_iter()
-            .find(|context| context.package() == subject.folder)
-            .expect("a context");
-        let fact = hearthline_contracts::facts::facts_of(context)
-            .find(|fact| fact.number == parts.fact_number);
+        let context = Context::ALL.into_iter().find(|context| context.package() == subject.folder).expect("a context");
+        let fact = hearthline_contracts::facts::facts_of(context).find(|fact| fact.number == parts.fact_number);
         assert_eq!(fact.map(|fact| fact.field), Some(subject.stem.as_str()));
         assert!(parts.sealed.is_some());
     }
@@ -87,28 +61,20 @@ fn every_event_of_the_corpus_comes_apart_into_its_parts() {
 
 #[test]
 fn nothing_lies_in_the_corpus_that_no_fact_owns() {
-    let owned: BTreeSet<PathBuf> = entries()
-        .flat_map(|(subject, version)| [subject.path(version, "bin"), subject.path(version, "txt")])
-        .collect();
+    let owned: BTreeSet<PathBuf> = entries().flat_map(|(subject, version)| [subject.path(version, "bin"), subject.path(version, "txt")]).collect();
     for folder in fs::read_dir(corpus()).expect("the corpus") {
         let folder = folder.expect("a folder").path();
         if folder.is_dir() {
             for file in fs::read_dir(folder).expect("a folder") {
                 let path = file.expect("a file").path();
-                assert!(
-                    owned.contains(&path),
-                    "{} belongs to no fact",
-                    path.display()
-                );
+                assert!(owned.contains(&path), "{} belongs to no fact", path.display());
             }
         }
     }
 }
 
 fn entries() -> impl Iterator<Item = (Rc<Subject>, u32)> {
-    subjects().into_iter().map(Rc::new).flat_map(|subject| {
-        (1..=subject.newest()).map(move |version| (Rc::clone(&subject), version))
-    })
+    subjects().into_iter().map(Rc::new).flat_map(|subject| (1..=subject.newest()).map(move |version| (Rc::clone(&subject), version)))
 }
 
 /// Decodes with the generated type and encodes again.

@@ -52,7 +52,16 @@ impl Composer {
     }
 
     #[expect(clippy::too_many_arguments, reason = "each is one field of the envelope")]
-    fn row(&self, stream: StreamId, version: u64, event: NewEvent, key: Option<&DataKey>, cause: &Cause, causation: Option<[u8; 16]>, recorded_at: i64) -> EventRow {
+    fn row(
+        &self,
+        stream: StreamId,
+        version: u64,
+        event: NewEvent,
+        key: Option<&DataKey>,
+        cause: &Cause,
+        causation: Option<[u8; 16]>,
+        recorded_at: i64,
+    ) -> EventRow {
         let event_id = *uuid::Uuid::now_v7().as_bytes();
         let envelope = pb::Envelope {
             event_id: Bytes::copy_from_slice(&event_id),

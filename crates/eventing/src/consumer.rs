@@ -221,8 +221,5 @@ async fn take_over(kernel: &Kernel, log: &dyn Log, subscription: &str, (topic, p
 
 /// A fact's name, for spans and logs.
 pub fn fact_name(fact: &Fact) -> &'static str {
-    wire::split(&fact.payload)
-        .ok()
-        .and_then(|parts| facts::fact_name(topics::by_name(fact.topic)?.context, parts.fact_number))
-        .unwrap_or("Unknown")
+    wire::split(&fact.payload).ok().and_then(|parts| facts::fact_name(topics::by_name(fact.topic)?.context, parts.fact_number)).unwrap_or("Unknown")
 }

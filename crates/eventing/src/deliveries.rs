@@ -28,26 +28,40 @@ const WAIT_AGAIN_US: i64 = 15_000_000;
 pub enum Guard {
     Send,
     /// Not yet, for a reason that time or people change.
-    Wait { why: &'static str },
+    Wait {
+        why: &'static str,
+    },
     /// Never: it is overtaken, refused or no longer wanted.
-    Drop { code: &'static str },
+    Drop {
+        code: &'static str,
+    },
 }
 
 /// What the receiver said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sent {
-    Confirmed { reference: String },
-    Refused { code: String },
+    Confirmed {
+        reference: String,
+    },
+    Refused {
+        code: String,
+    },
     /// Nothing was taken, for certain; later again.
-    Retry { code: String },
+    Retry {
+        code: String,
+    },
     /// It may or may not have been taken.
-    Unconfirmed { code: String },
+    Unconfirmed {
+        code: String,
+    },
 }
 
 /// What a search at the receiver found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
-    There { reference: String },
+    There {
+        reference: String,
+    },
     NotThere,
     /// The protocol cannot be asked: a person decides.
     CannotAsk,
@@ -100,12 +114,7 @@ pub async fn run(kernel: Kernel, couriers: Vec<Arc<dyn Courier>>, alone: bool, s
 
 /// Works off what is open at `now`; gives the time of the next look, µs.
 pub async fn step(kernel: &Kernel, couriers: &[Arc<dyn Courier>], alone: bool, now: i64) -> Result<i64, NotNow> {
-    let open = ports::deliveries(
-        kernel.store.as_ref(),
-        "state not in ('confirmed', 'refused', 'expired') order by seq limit 5000",
-        &[],
-    )
-    .await?;
+    let open = ports::deliveries(kernel.store.as_ref(), "state not in ('confirmed', 'refused', 'expired') order by seq limit 5000", &[]).await?;
     let mut next = now + 60_000_000;
     let mut busy: HashSet<(String, StreamId)> = HashSet::new();
     let mut ready = Vec::new();
@@ -247,7 +256,15 @@ pub async fn record(kernel: &Kernel, courier: &dyn Courier, sending: &Delivery, 
 }
 
 /// Moves a delivery with everything the new state brings. False if it had moved on.
-pub async fn settle(kernel: &Kernel, courier: &dyn Courier, delivery: &Delivery, to: DeliveryState, code: Option<String>, reference: Option<String>, now: i64) -> Result<bool, NotNow> {
+pub async fn settle(
+    kernel: &Kernel,
+    courier: &dyn Courier,
+    delivery: &Delivery,
+    to: DeliveryState,
+    code: Option<String>,
+    reference: Option<String>,
+    now: i64,
+) -> Result<bool, NotNow> {
     let next_at = match to {
         DeliveryState::RetryAt => now + backoff_us(delivery.attempt),
         DeliveryState::Unconfirmed if delivery.state == DeliveryState::Unconfirmed => now + SEARCH_AGAIN_US,
@@ -326,7 +343,14 @@ pub async fn resend(kernel: &Kernel, couriers: &[Arc<dyn Courier>], id: [u8; 16]
     by_hand(kernel, couriers, id, DeliveryState::Due, None, now).await
 }
 
-async fn by_hand(kernel: &Kernel, couriers: &[Arc<dyn Courier>], id: [u8; 16], to: DeliveryState, reference: Option<String>, now: i64) -> Result<Settled, NotNow> {
+async fn by_hand(
+    kernel: &Kernel,
+    couriers: &[Arc<dyn Courier>],
+    id: [u8; 16],
+    to: DeliveryState,
+    reference: Option<String>,
+    now: i64,
+) -> Result<Settled, NotNow> {
     let found = ports::deliveries(kernel.store.as_ref(), "id = $1", &[id.into()]).await?;
     let Some(delivery) = found.first() else { return Ok(Settled::NotFound) };
     let Some(courier) = couriers.iter().find(|c| c.kind() == delivery.kind) else { return Ok(Settled::NotFound) };

@@ -39,12 +39,7 @@ create table if not exists merges_pending (
 );",
 };
 
-const MERGES_PENDING: Table = Table {
-    name: "merges_pending",
-    columns: &["from_id", "into_id"],
-    key: 2,
-    ddl: "",
-};
+const MERGES_PENDING: Table = Table { name: "merges_pending", columns: &["from_id", "into_id"], key: 2, ddl: "" };
 
 /// One row an edge, from the survivor's stream alone: the order in which two survivors' streams arrive changes nothing.
 const ALIAS_EDGES: Table = Table { name: "alias_edges", columns: &["from_id", "into_id", "recorded_at"], key: 2, ddl: "" };
@@ -69,7 +64,9 @@ impl View for Identities {
                 ),
                 Some(Directory::ResidentMovedIn(m)) => tx.execute("update identities set home = $2 where id = $1", &[stream, m.home_id.into()]),
                 Some(Directory::ResidentMovedOut(_)) => tx.execute("update identities set home = null where id = $1", &[stream]),
-                Some(Directory::ResidentDied(d)) => tx.execute("update identities set died_at = $2 where id = $1", &[stream, died_at(&d, fact.envelope.recorded_at_us).into()]),
+                Some(Directory::ResidentDied(d)) => {
+                    tx.execute("update identities set died_at = $2 where id = $1", &[stream, died_at(&d, fact.envelope.recorded_at_us).into()])
+                }
                 Some(Directory::ResidentsMerged(m)) => {
                     tx.execute(
                         "insert into alias_edges (from_id, into_id, recorded_at) values ($1, $2, $3) on conflict (from_id, into_id) do update set recorded_at = excluded.recorded_at",
@@ -77,11 +74,18 @@ impl View for Identities {
                     );
                     tx.execute("delete from merges_pending where from_id = $1 and into_id = $2", &[m.from_id.into(), m.into_id.into()]);
                 }
-                Some(Directory::MergeReversed(m)) => tx.execute("delete from alias_edges where from_id = $1 and into_id = $2", &[m.from_id.into(), m.into_id.into()]),
-                Some(Directory::MergeProposed(m)) => {
-                    tx.execute("insert into merges_pending (from_id, into_id) values ($1, $2) on conflict (from_id, into_id) do nothing", &[m.from_id.into(), m.into_id.into()]);
+                Some(Directory::MergeReversed(m)) => {
+                    tx.execute("delete from alias_edges where from_id = $1 and into_id = $2", &[m.from_id.into(), m.into_id.into()])
                 }
-                Some(Directory::MergeDeclined(m)) => tx.execute("delete from merges_pending where from_id = $1 and into_id = $2", &[m.from_id.into(), m.into_id.into()]),
+                Some(Directory::MergeProposed(m)) => {
+                    tx.execute(
+                        "insert into merges_pending (from_id, into_id) values ($1, $2) on conflict (from_id, into_id) do nothing",
+                        &[m.from_id.into(), m.into_id.into()],
+                    );
+                }
+                Some(Directory::MergeDeclined(m)) => {
+                    tx.execute("delete from merges_pending where from_id = $1 and into_id = $2", &[m.from_id.into(), m.into_id.into()])
+                }
                 _ => {}
             }
         }

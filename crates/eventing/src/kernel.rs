@@ -100,7 +100,10 @@ impl Kernel {
 /// What an attempted unit came to.
 #[derive(Debug, Clone)]
 pub enum Attempted<T> {
-    Committed { position: u64, value: T },
+    Committed {
+        position: u64,
+        value: T,
+    },
     /// Somebody holds one of its unique claims: for an idempotency key, the same request came before.
     Claimed(ClaimHolder),
 }
@@ -187,8 +190,5 @@ fn spawn<E: std::fmt::Display>(
     use tracing::Instrument;
     let dispatch = tracing::dispatcher::get_default(Clone::clone);
     let span = tracing::debug_span!("worker", service, worker);
-    tasks.spawn(tracing::instrument::WithSubscriber::with_subscriber(
-        async move { (worker, run.await.map_err(|e| e.to_string())) }.instrument(span),
-        dispatch,
-    ));
+    tasks.spawn(tracing::instrument::WithSubscriber::with_subscriber(async move { (worker, run.await.map_err(|e| e.to_string())) }.instrument(span), dispatch));
 }

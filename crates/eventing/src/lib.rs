@@ -8,12 +8,12 @@
 //!
 //! What must not happen here: a read of a wall clock inside a decision, a write that is not a unit, an event that is skipped.
 
-pub mod identity;
 mod compose;
 pub mod consumer;
 pub mod deliveries;
 mod event;
 pub mod hostile;
+pub mod identity;
 mod kernel;
 mod keyring;
 pub mod parking;

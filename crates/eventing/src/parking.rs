@@ -80,9 +80,8 @@ pub async fn request(store: &dyn Store, topic: &str, partition: u16, offset: i64
     let found = select(store, "topic = $1 and partition = $2 and record_offset = $3", &[topic.into(), u32::from(partition).into(), offset.into()]).await?;
     let Some(row) = found.into_iter().next() else { return Ok(false) };
     let change = ParkedChange::Request { offset, action, reason: reason.to_owned() };
-    let answer = store
-        .append(Unit { parked: vec![ParkedOf { subscription: row.subscription, topic: row.topic, partition, change }], ..Unit::default() })
-        .await?;
+    let answer =
+        store.append(Unit { parked: vec![ParkedOf { subscription: row.subscription, topic: row.topic, partition, change }], ..Unit::default() }).await?;
     Ok(matches!(answer, Answer::Committed { .. }))
 }
 

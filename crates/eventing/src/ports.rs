@@ -189,8 +189,13 @@ impl std::fmt::Debug for DataKey {
 /// What a keyring holds under an id.
 #[derive(Debug, Clone)]
 pub enum KeyState {
-    Key { context: String, key: DataKey },
-    Destroyed { context: String },
+    Key {
+        context: String,
+        key: DataKey,
+    },
+    Destroyed {
+        context: String,
+    },
     /// Never made: a fault wherever an event names it.
     Missing,
 }

@@ -20,7 +20,9 @@ const IDLE: Duration = Duration::from_millis(500);
 /// Why the relay stops, by name.
 #[derive(Debug, thiserror::Error)]
 pub enum RelayStopped {
-    #[error("StoreBehindLog: {topic}/{partition} holds a record of stream {stream} version {version} that the store does not know; the store was restored from an older copy: recover it before it takes commands")]
+    #[error(
+        "StoreBehindLog: {topic}/{partition} holds a record of stream {stream} version {version} that the store does not know; the store was restored from an older copy: recover it before it takes commands"
+    )]
     StoreBehindLog { topic: &'static str, partition: u16, stream: String, version: u64 },
     #[error("TopicRecreated: {topic} is empty although {cursor} events were published to it")]
     TopicRecreated { topic: &'static str, cursor: u64 },
@@ -188,10 +190,6 @@ impl Relay {
             ),
             Err(_) => Vec::new(),
         };
-        Outgoing {
-            key: *event.stream.bytes(),
-            headers: headers.into_iter().map(|(k, v)| (k.to_owned(), Bytes::from(v))).collect(),
-            payload: event.payload,
-        }
+        Outgoing { key: *event.stream.bytes(), headers: headers.into_iter().map(|(k, v)| (k.to_owned(), Bytes::from(v))).collect(), payload: event.payload }
     }
 }

@@ -15,9 +15,7 @@ pub fn seal(key: &DataKey, associated: &[u8], plain: &[u8]) -> ([u8; 12], Vec<u8
     let mut nonce = [0u8; 12];
     getrandom::fill(&mut nonce).expect("the operating system gives random bytes");
     let cipher = Aes256Gcm::new_from_slice(key.0.as_slice()).expect("a data key has 32 bytes");
-    let sealed = cipher
-        .encrypt(&Nonce::from(nonce), Payload { msg: plain, aad: associated })
-        .expect("AES-GCM takes messages up to 64 GiB");
+    let sealed = cipher.encrypt(&Nonce::from(nonce), Payload { msg: plain, aad: associated }).expect("AES-GCM takes messages up to 64 GiB");
     (nonce, sealed)
 }
 
@@ -25,10 +23,7 @@ pub fn seal(key: &DataKey, associated: &[u8], plain: &[u8]) -> ([u8; 12], Vec<u8
 pub fn open(key: &DataKey, associated: &[u8], nonce: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealBroken> {
     let nonce: [u8; 12] = nonce.try_into().map_err(|_| SealBroken)?;
     let cipher = Aes256Gcm::new_from_slice(key.0.as_slice()).expect("a data key has 32 bytes");
-    cipher
-        .decrypt(&Nonce::from(nonce), Payload { msg: sealed, aad: associated })
-        .map(Zeroizing::new)
-        .map_err(|_| SealBroken)
+    cipher.decrypt(&Nonce::from(nonce), Payload { msg: sealed, aad: associated }).map(Zeroizing::new).map_err(|_| SealBroken)
 }
 
 /// Nonce and ciphertext in one piece, as blobs, inbox rows and wrapped keys are kept.

@@ -112,10 +112,20 @@ pub struct ParkedRow {
 pub enum ParkedChange {
     Add(ParkedRow),
     /// Gone, because it was applied or an operator discarded it.
-    Remove { offset: i64 },
-    Reason { offset: i64, held: bool, why: String },
+    Remove {
+        offset: i64,
+    },
+    Reason {
+        offset: i64,
+        held: bool,
+        why: String,
+    },
     /// An operator asks the partition's owner; `action` is `retry` or `discard`.
-    Request { offset: i64, action: &'static str, reason: String },
+    Request {
+        offset: i64,
+        action: &'static str,
+        reason: String,
+    },
 }
 
 /// A change to the parked rows of one partition of one subscription.
@@ -144,10 +154,22 @@ pub struct Consumed {
 /// A timer set or cancelled.
 #[derive(Debug, Clone)]
 pub enum TimerChange {
-    Set { stream: StreamId, name: &'static str, due_at: i64, payload: Bytes },
-    Cancel { stream: StreamId, name: &'static str },
+    Set {
+        stream: StreamId,
+        name: &'static str,
+        due_at: i64,
+        payload: Bytes,
+    },
+    Cancel {
+        stream: StreamId,
+        name: &'static str,
+    },
     /// The timer fires in this unit; refused as `Fenced` if it was set anew meanwhile.
-    Fired { stream: StreamId, name: String, due_at: i64 },
+    Fired {
+        stream: StreamId,
+        name: String,
+        due_at: i64,
+    },
 }
 
 /// States of a delivery to the outside.
@@ -290,9 +312,16 @@ pub struct AuditRow {
 pub enum InboxChange {
     Receive(InboxRow),
     /// Interpreted or let go: the state, why, and the stream it went to.
-    Settle { id: [u8; 16], state: &'static str, why: &'static str, stream: Option<StreamId> },
+    Settle {
+        id: [u8; 16],
+        state: &'static str,
+        why: &'static str,
+        stream: Option<StreamId>,
+    },
     /// Strangers' messages whose day is over.
-    Sweep { day: String },
+    Sweep {
+        day: String,
+    },
 }
 
 #[derive(Debug, Clone)]

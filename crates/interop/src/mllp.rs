@@ -88,13 +88,7 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder that holds at most `frame_bytes_max` bytes of an unfinished message.
     pub fn new(frame_bytes_max: usize) -> Self {
-        Self {
-            state: State::Between,
-            frame: BytesMut::new(),
-            frame_bytes_max,
-            noise: Noise::default(),
-            found: VecDeque::new(),
-        }
+        Self { state: State::Between, frame: BytesMut::new(), frame_bytes_max, noise: Noise::default(), found: VecDeque::new() }
     }
 
     /// Takes the next bytes of the stream. Poll until `None` before the next push, so that finished frames do not pile up.
@@ -125,21 +119,14 @@ impl Decoder {
 
     /// Whether a frame has begun and not ended: an idle connection in this state is a stuck sender.
     pub fn is_mid_frame(&self) -> bool {
-        matches!(
-            self.state,
-            State::Inside | State::InsideEnd | State::Discarding | State::DiscardingEnd
-        )
+        matches!(self.state, State::Inside | State::InsideEnd | State::Discarding | State::DiscardingEnd)
     }
 
     /// The stream has ended: reports what was left unfinished and returns to the beginning.
     pub fn finish(&mut self) {
         match self.state {
-            State::Inside => self.found.push_back(Event::Truncated {
-                bytes: self.frame.len(),
-            }),
-            State::InsideEnd => self.found.push_back(Event::Truncated {
-                bytes: self.frame.len() + 1,
-            }),
+            State::Inside => self.found.push_back(Event::Truncated { bytes: self.frame.len() }),
+            State::InsideEnd => self.found.push_back(Event::Truncated { bytes: self.frame.len() + 1 }),
             State::Between => self.report_noise(),
             State::BetweenEnd => {
                 self.noise.add(END);
@@ -169,9 +156,7 @@ impl Decoder {
     fn between_end(&mut self, byte: u8) -> usize {
         self.state = State::Between;
         if byte == CARRIAGE_RETURN && self.noise.bytes > 0 {
-            self.found.push_back(Event::MissingStart {
-                bytes: self.noise.bytes,
-            });
+            self.found.push_back(Event::MissingStart { bytes: self.noise.bytes });
             self.noise = Noise::default();
             return 1;
         }
@@ -240,9 +225,7 @@ impl Decoder {
     /// Adds content to the frame, or gives the frame up when that would pass the limit.
     fn keep(&mut self, content: &[u8]) -> bool {
         if self.frame.len() + content.len() > self.frame_bytes_max {
-            self.found.push_back(Event::Oversize {
-                limit_bytes: self.frame_bytes_max,
-            });
+            self.found.push_back(Event::Oversize { limit_bytes: self.frame_bytes_max });
             self.frame = BytesMut::new();
             self.state = State::Discarding;
             return false;

@@ -42,43 +42,28 @@ fn white_space_and_a_byte_order_mark_between_frames_are_skipped() {
 
 #[test]
 fn a_byte_order_mark_after_the_start_block_stays_in_the_frame() {
-    assert_eq!(
-        events(&[b"\x0B\xEF\xBB\xBFMSH|a\x1C\x0D"]),
-        vec![frame(b"\xEF\xBB\xBFMSH|a")]
-    );
+    assert_eq!(events(&[b"\x0B\xEF\xBB\xBFMSH|a\x1C\x0D"]), vec![frame(b"\xEF\xBB\xBFMSH|a")]);
 }
 
 #[test]
 fn other_bytes_between_frames_are_counted_as_noise() {
-    assert_eq!(
-        events(&[b"hello\x0BMSH|a\x1C\x0D"]),
-        vec![Event::Noise { bytes: 5 }, frame(b"MSH|a")]
-    );
+    assert_eq!(events(&[b"hello\x0BMSH|a\x1C\x0D"]), vec![Event::Noise { bytes: 5 }, frame(b"MSH|a")]);
     assert_eq!(events(&[b"left over"]), vec![Event::Noise { bytes: 8 }]);
 }
 
 #[test]
 fn a_message_without_a_start_block_is_reported_and_the_next_one_is_read() {
-    assert_eq!(
-        events(&[b"MSH|a\x1C\x0D\x0BMSH|b\x1C\x0D"]),
-        vec![Event::MissingStart { bytes: 5 }, frame(b"MSH|b")]
-    );
+    assert_eq!(events(&[b"MSH|a\x1C\x0D\x0BMSH|b\x1C\x0D"]), vec![Event::MissingStart { bytes: 5 }, frame(b"MSH|b")]);
 }
 
 #[test]
 fn a_lone_end_byte_inside_a_frame_is_content() {
-    assert_eq!(
-        events(&[b"\x0Ba\x1Cb\x1C\x1C\x0D"]),
-        vec![frame(b"a\x1Cb\x1C")]
-    );
+    assert_eq!(events(&[b"\x0Ba\x1Cb\x1C\x1C\x0D"]), vec![frame(b"a\x1Cb\x1C")]);
 }
 
 #[test]
 fn an_end_block_without_its_carriage_return_is_accepted_before_the_next_start() {
-    assert_eq!(
-        events(&[b"\x0BMSH|a\x1C\x0BMSH|b\x1C\x0D"]),
-        vec![frame(b"MSH|a"), frame(b"MSH|b")]
-    );
+    assert_eq!(events(&[b"\x0BMSH|a\x1C\x0BMSH|b\x1C\x0D"]), vec![frame(b"MSH|a"), frame(b"MSH|b")]);
 }
 
 #[test]
@@ -86,10 +71,7 @@ fn an_oversized_frame_is_dropped_and_the_stream_goes_on() {
     let mut stream = vec![0x0B];
     stream.extend_from_slice(&[b'x'; 65]);
     stream.extend_from_slice(b"\x1C\x0D\x0BMSH|b\x1C\x0D");
-    assert_eq!(
-        events(&[&stream]),
-        vec![Event::Oversize { limit_bytes: 64 }, frame(b"MSH|b")]
-    );
+    assert_eq!(events(&[&stream]), vec![Event::Oversize { limit_bytes: 64 }, frame(b"MSH|b")]);
     let mut exact = vec![0x0B];
     exact.extend_from_slice(&[b'x'; 64]);
     exact.extend_from_slice(b"\x1C\x0D");
@@ -98,14 +80,8 @@ fn an_oversized_frame_is_dropped_and_the_stream_goes_on() {
 
 #[test]
 fn a_sender_that_begins_again_truncates_the_frame_before() {
-    assert_eq!(
-        events(&[b"\x0BMSH|half\x0BMSH|whole\x1C\x0D"]),
-        vec![Event::Truncated { bytes: 8 }, frame(b"MSH|whole")]
-    );
-    assert_eq!(
-        events(&[b"\x0BMSH|soft\x0Bbreak\x1C\x0D"]),
-        vec![frame(b"MSH|soft\x0Bbreak")]
-    );
+    assert_eq!(events(&[b"\x0BMSH|half\x0BMSH|whole\x1C\x0D"]), vec![Event::Truncated { bytes: 8 }, frame(b"MSH|whole")]);
+    assert_eq!(events(&[b"\x0BMSH|soft\x0Bbreak\x1C\x0D"]), vec![frame(b"MSH|soft\x0Bbreak")]);
 }
 
 #[test]

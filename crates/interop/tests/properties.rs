@@ -21,17 +21,7 @@ fn decode(chunks: &[&[u8]]) -> Vec<Event> {
 
 /// Bytes that frames are made of, so that framing happens often.
 fn wire_byte() -> impl Strategy<Value = u8> {
-    prop_oneof![
-        Just(0x0B),
-        Just(0x1C),
-        Just(0x0D),
-        Just(0x0A),
-        Just(0xEF),
-        Just(0xBB),
-        Just(0xBF),
-        Just(b'M'),
-        any::<u8>()
-    ]
+    prop_oneof![Just(0x0B), Just(0x1C), Just(0x0D), Just(0x0A), Just(0xEF), Just(0xBB), Just(0xBF), Just(b'M'), any::<u8>()]
 }
 
 fn message_text() -> impl Strategy<Value = String> {
@@ -56,12 +46,7 @@ fn message_text() -> impl Strategy<Value = String> {
         Just("é"),
         Just("x"),
     ];
-    vec(piece, 0..120).prop_map(|pieces| {
-        format!(
-            "MSH|^~\\&|A|B|C|D|20250110||ADT^A01|1|P|2.4\r{}",
-            pieces.concat()
-        )
-    })
+    vec(piece, 0..120).prop_map(|pieces| format!("MSH|^~\\&|A|B|C|D|20250110||ADT^A01|1|P|2.4\r{}", pieces.concat()))
 }
 
 fn look_at(raw: &[u8]) {
@@ -75,29 +60,14 @@ fn look_at(raw: &[u8]) {
             assert!(index.field(number).value() == field.value());
             for repetition in field.repetitions() {
                 for component in (0..6).map(|n| repetition.component(n)) {
-                    let _ = (
-                        component.decoded(),
-                        component.subcomponent(2),
-                        repetition.is_delete(),
-                    );
+                    let _ = (component.decoded(), component.subcomponent(2), repetition.is_delete());
                 }
             }
         }
     }
     for adt in Adt::all(&message) {
-        let _ = (
-            adt.nhs_number_candidates(),
-            adt.visit_time(),
-            adt.birth_date(),
-            adt.death(),
-            adt.legal_name(),
-        );
-        let _ = (
-            adt.addresses().count(),
-            adt.discarded_identifiers().count(),
-            adt.location(),
-            adt.registered_practice(),
-        );
+        let _ = (adt.nhs_number_candidates(), adt.visit_time(), adt.birth_date(), adt.death(), adt.legal_name());
+        let _ = (adt.addresses().count(), adt.discarded_identifiers().count(), adt.location(), adt.registered_practice());
     }
 }
 

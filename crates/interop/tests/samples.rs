@@ -13,10 +13,7 @@ fn samples(kind: &str) -> Option<PathBuf> {
     };
     let folder = root.join(kind);
     if !folder.is_dir() {
-        println!(
-            "skipped: no samples at {} (set HEARTHLINE_SAMPLES)",
-            folder.display()
-        );
+        println!("skipped: no samples at {} (set HEARTHLINE_SAMPLES)", folder.display());
         return None;
     }
     Some(folder)
@@ -30,10 +27,7 @@ fn files(kind: &str) -> Vec<(String, Vec<u8>)> {
         .expect("samples can be listed")
         .map(|entry| {
             let entry = entry.expect("samples can be listed");
-            (
-                entry.file_name().to_string_lossy().into_owned(),
-                fs::read(entry.path()).expect("samples can be read"),
-            )
+            (entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path()).expect("samples can be read"))
         })
         .collect();
     found.sort();
@@ -57,8 +51,7 @@ fn read_everything(raw: &[u8]) -> Result<usize, Hl7Error> {
         texts += adt.identifiers().count() + adt.names().count() + adt.addresses().count();
         texts += adt.nhs_number_candidates().len() + usize::from(adt.visit_time().is_some());
         texts += usize::from(adt.birth_date().is_some()) + usize::from(adt.death().is_some());
-        texts += usize::from(adt.visit_id().is_some())
-            + usize::from(adt.registered_practice().is_some());
+        texts += usize::from(adt.visit_id().is_some()) + usize::from(adt.registered_practice().is_some());
     }
     Ok(texts)
 }
@@ -90,18 +83,10 @@ fn batches_are_split_and_those_that_must_fail_do() {
             continue;
         }
         let split = split.unwrap_or_else(|error| panic!("{name}: {error}"));
-        let expected = if name.contains("batch1") || name.contains("file2") {
-            2
-        } else {
-            1
-        };
+        let expected = if name.contains("batch1") || name.contains("file2") { 2 } else { 1 };
         assert_eq!(split.messages.len(), expected, "{name}");
         for message in split.messages {
-            assert_eq!(
-                Message::parse(message).map(|m| Adt::of(&m).trigger() == Trigger::A04),
-                Ok(true),
-                "{name}"
-            );
+            assert_eq!(Message::parse(message).map(|m| Adt::of(&m).trigger() == Trigger::A04), Ok(true), "{name}");
         }
     }
 }
@@ -127,22 +112,12 @@ fn an_emergency_department_feed_is_understood() {
     with_sample("uk-dorset-ED-ADT_A01.hl7", |message| {
         let adt = Adt::of(message);
         assert_eq!(adt.trigger(), Trigger::A01);
-        assert_eq!(
-            adt.patient_class(),
-            Some(hearthline_interop::hl7v2::PatientClass::Emergency)
-        );
+        assert_eq!(adt.patient_class(), Some(hearthline_interop::hl7v2::PatientClass::Emergency));
         assert_eq!(adt.visit_id().map(|id| id.value), Some("ED-AG-23-000000"));
-        assert_eq!(
-            adt.addresses().next().and_then(|a| a.postcode),
-            Some("BH15 3RS")
-        );
+        assert_eq!(adt.addresses().next().and_then(|a| a.postcode), Some("BH15 3RS"));
         assert!(matches!(adt.admitted_at(), Ok(Some(_))));
         assert_eq!(adt.mode_of_arrival(), Some("1048071000000103"));
-        assert_eq!(
-            adt.nhs_number_candidates(),
-            [],
-            "the number in the sample is one digit repeated"
-        );
+        assert_eq!(adt.nhs_number_candidates(), [], "the number in the sample is one digit repeated");
         assert_eq!(adt.occurred_at(), Ok(None));
     });
 }
@@ -163,11 +138,7 @@ fn a_community_feed_gives_number_and_tracing_status() {
 #[test]
 fn two_patients_in_unusual_delimiters_are_both_seen() {
     with_sample("hapi-segmentfinder_a24.hl7", |message| {
-        let ids: Vec<_> = Adt::all(message)
-            .iter()
-            .filter_map(|adt| adt.identifiers().next())
-            .map(|id| id.value)
-            .collect();
+        let ids: Vec<_> = Adt::all(message).iter().filter_map(|adt| adt.identifiers().next()).map(|id| id.value).collect();
         assert_eq!(ids, ["11111", "22222"]);
     });
 }
@@ -184,10 +155,7 @@ fn a_foreign_acknowledgement_is_understood() {
 #[test]
 fn a_doubled_backslash_does_not_shift_the_delimiters() {
     with_sample("lfh-sample_unix.hl7", |message| {
-        assert_eq!(
-            message.field("PID", 5).component(2).value(),
-            Value::Text("JOHN")
-        );
+        assert_eq!(message.field("PID", 5).component(2).value(), Value::Text("JOHN"));
         assert_eq!(message.separators().subcomponent, Some(b'&'));
     });
 }
@@ -200,18 +168,14 @@ mod fhir {
 
     #[test]
     fn every_json_resource_is_read() {
-        for (name, raw) in files("fhir")
-            .into_iter()
-            .filter(|(name, _)| name.ends_with(".json"))
-        {
+        for (name, raw) in files("fhir").into_iter().filter(|(name, _)| name.ends_with(".json")) {
             if !String::from_utf8_lossy(&raw).contains("\"resourceType\"") {
                 assert!(Resource::parse(&raw).is_err(), "{name} is no resource");
                 continue;
             }
             let read = Resource::parse(&raw).unwrap_or_else(|error| panic!("{name}: {error}"));
             if let Resource::Bundle(bundle) = &read {
-                let again = Bundle::parse(&bundle.to_json())
-                    .unwrap_or_else(|error| panic!("{name}: {error}"));
+                let again = Bundle::parse(&bundle.to_json()).unwrap_or_else(|error| panic!("{name}: {error}"));
                 assert!(again == **bundle, "{name}");
             }
         }
@@ -227,20 +191,11 @@ mod fhir {
     #[test]
     fn prescription_replies_are_understood() {
         with_json("eps-cancel-response-2.json", |json| {
-            assert_eq!(
-                EpsReply::parse(json).ok(),
-                Some(EpsReply::Cancellation(CancelOutcome::Cancelled))
-            );
+            assert_eq!(EpsReply::parse(json).ok(), Some(EpsReply::Cancellation(CancelOutcome::Cancelled)));
         });
         with_json("eps-error-invalid-checksum-response.json", |json| {
             let codes = vec!["FAILURE_TO_PROCESS_MESSAGE".to_owned()];
-            assert_eq!(
-                EpsReply::parse(json).ok(),
-                Some(EpsReply::Refused {
-                    codes,
-                    is_duplicate: false
-                })
-            );
+            assert_eq!(EpsReply::parse(json).ok(), Some(EpsReply::Refused { codes, is_duplicate: false }));
         });
         with_json("eps-order-nominated-4items.json", |json| {
             let bundle = Bundle::parse(json).unwrap_or_else(|error| panic!("{error}"));

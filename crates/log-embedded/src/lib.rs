@@ -82,10 +82,11 @@ impl EmbeddedLog {
         .execute(&mut conn)
         .await
         .map_err(unavailable)?;
-        let rows = sqlx::query(AssertSqlSafe("select topic, partition, min(record_offset), max(record_offset) from records group by topic, partition".to_owned()))
-            .fetch_all(&mut conn)
-            .await
-            .map_err(unavailable)?;
+        let rows =
+            sqlx::query(AssertSqlSafe("select topic, partition, min(record_offset), max(record_offset) from records group by topic, partition".to_owned()))
+                .fetch_all(&mut conn)
+                .await
+                .map_err(unavailable)?;
         let mut marks: HashMap<(i64, i64), (i64, i64)> = HashMap::new();
         for row in rows {
             marks.insert((row.get(0), row.get(1)), (row.get(2), row.get(3)));
@@ -223,7 +224,8 @@ impl Shared {
             }
         }
         let rows = sqlx::query(AssertSqlSafe(
-            "select record_offset, key, headers, payload from records where topic = ? and partition = ? and record_offset >= ? order by record_offset limit ?".to_owned(),
+            "select record_offset, key, headers, payload from records where topic = ? and partition = ? and record_offset >= ? order by record_offset limit ?"
+                .to_owned(),
         ))
         .bind(number(topic))
         .bind(i64::from(partition))
@@ -280,7 +282,14 @@ async fn write(mut conn: SqliteConnection, shared: Arc<Shared>, mut queue: mpsc:
             for record in records {
                 let partition = partition_of(&record.key);
                 let offset = next.entry((topic, partition)).or_insert_with(|| shared.partitions.get(&(topic, partition)).map_or(0, |p| *p.high.borrow()));
-                placed.push(LogRecord { topic, partition, offset: *offset, key: Bytes::copy_from_slice(&record.key), headers: record.headers, payload: record.payload });
+                placed.push(LogRecord {
+                    topic,
+                    partition,
+                    offset: *offset,
+                    key: Bytes::copy_from_slice(&record.key),
+                    headers: record.headers,
+                    payload: record.payload,
+                });
                 *offset += 1;
             }
             replies.push(reply);

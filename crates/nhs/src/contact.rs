@@ -22,9 +22,7 @@ pub enum PostcodeError {
     Length { characters: usize },
     #[error("the first part of the postcode is not of a form in use")]
     Outward,
-    #[error(
-        "the second part of a postcode is a digit and two letters, without C, I, K, M, O and V"
-    )]
+    #[error("the second part of a postcode is a digit and two letters, without C, I, K, M, O and V")]
     Inward,
 }
 
@@ -39,17 +37,13 @@ impl Postcode {
             compact.push(character.to_ascii_uppercase());
         }
         if !(5..=7).contains(&compact.len()) {
-            return Err(PostcodeError::Length {
-                characters: compact.len(),
-            });
+            return Err(PostcodeError::Length { characters: compact.len() });
         }
         let (outward, inward) = compact.split_at(compact.len() - 3);
         let is_pseudo = outward == "ZZ99";
         let inward_bytes = inward.as_bytes();
-        let inward_holds = inward_bytes[0].is_ascii_digit()
-            && inward_bytes[1..]
-                .iter()
-                .all(|byte| byte.is_ascii_uppercase() && (is_pseudo || !b"CIKMOV".contains(byte)));
+        let inward_holds =
+            inward_bytes[0].is_ascii_digit() && inward_bytes[1..].iter().all(|byte| byte.is_ascii_uppercase() && (is_pseudo || !b"CIKMOV".contains(byte)));
         if !inward_holds {
             return Err(PostcodeError::Inward);
         }
@@ -84,10 +78,7 @@ impl fmt::Debug for Postcode {
 
 /// One or two letters (not Q, V, X first; not I, J, Z second), then a digit, two digits, or a digit and a letter.
 fn is_outward(outward: &[u8]) -> bool {
-    let letters = outward
-        .iter()
-        .take_while(|byte| byte.is_ascii_uppercase())
-        .count();
+    let letters = outward.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
     let (area, district) = outward.split_at(letters);
     let area_holds = match area {
         [first] => !b"QVX".contains(first),
@@ -116,9 +107,7 @@ pub enum EmailAddressError {
     TooLong,
     #[error("an email address has exactly one @")]
     NotOneAt,
-    #[error(
-        "the part before the @ is empty, misplaces a dot or holds a character not allowed there"
-    )]
+    #[error("the part before the @ is empty, misplaces a dot or holds a character not allowed there")]
     LocalPart,
     #[error("the part after the @ is not a domain name with at least one dot")]
     Domain,
@@ -162,17 +151,12 @@ impl fmt::Debug for EmailAddress {
 }
 
 fn is_atom(atom: &str) -> bool {
-    !atom.is_empty()
-        && atom
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte))
+    !atom.is_empty() && atom.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte))
 }
 
 fn is_label(label: &str) -> bool {
     (1..=63).contains(&label.len())
         && !label.starts_with('-')
         && !label.ends_with('-')
-        && label
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }

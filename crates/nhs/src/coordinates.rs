@@ -28,10 +28,7 @@ impl Coordinates {
         if !(-180_000_000..=180_000_000).contains(&longitude) {
             return Err(CoordinatesError::Longitude);
         }
-        Ok(Self {
-            latitude,
-            longitude,
-        })
+        Ok(Self { latitude, longitude })
     }
 
     /// A position from degrees north and east, rounded to micro-degrees.
@@ -42,10 +39,7 @@ impl Coordinates {
         if !(-180.0..=180.0).contains(&longitude) {
             return Err(CoordinatesError::Longitude);
         }
-        Self::from_micro_degrees(
-            (latitude * 1e6).round() as i32,
-            (longitude * 1e6).round() as i32,
-        )
+        Self::from_micro_degrees((latitude * 1e6).round() as i32, (longitude * 1e6).round() as i32)
     }
 
     /// Micro-degrees north.

@@ -47,16 +47,8 @@ impl DateOfBirth {
         if !digits.iter().all(u8::is_ascii_digit) {
             return Err(DateOfBirthError::Form);
         }
-        let number = |digits: &[u8]| {
-            digits
-                .iter()
-                .fold(0_i16, |number, digit| number * 10 + i16::from(digit - b'0'))
-        };
-        let (year, month, day) = (
-            number(&digits[..4]),
-            number(&digits[4..6]) as i8,
-            number(&digits[6..]) as i8,
-        );
+        let number = |digits: &[u8]| digits.iter().fold(0_i16, |number, digit| number * 10 + i16::from(digit - b'0'));
+        let (year, month, day) = (number(&digits[..4]), number(&digits[4..6]) as i8, number(&digits[6..]) as i8);
         let date = Date::new(year, month, day).map_err(|_| DateOfBirthError::NotACalendarDate)?;
         Self::from_date(date)
     }
@@ -66,11 +58,7 @@ impl DateOfBirth {
         if date.year() < BIRTH_YEAR_EARLIEST {
             return Err(DateOfBirthError::TooEarly);
         }
-        Ok(Self {
-            year: date.year(),
-            month0: date.month() - 1,
-            day0: date.day() - 1,
-        })
+        Ok(Self { year: date.year(), month0: date.month() - 1, day0: date.day() - 1 })
     }
 
     /// This date, refused if it lies after `today` (the day in Europe/London on which it was given).
@@ -88,12 +76,7 @@ impl DateOfBirth {
 
     /// `YYYY-MM-DD`, as FHIR writes it.
     pub fn to_iso(&self) -> String {
-        format!(
-            "{:04}-{:02}-{:02}",
-            self.year,
-            self.month0 + 1,
-            self.day0 + 1
-        )
+        format!("{:04}-{:02}-{:02}", self.year, self.month0 + 1, self.day0 + 1)
     }
 
     /// `YYYYMMDD`, as HL7 v2 writes it.
@@ -149,10 +132,7 @@ impl PersonName {
         if !family.chars().any(char::is_alphabetic) {
             return Err(PersonNameError::NoFamilyName);
         }
-        Ok(Self {
-            family: family.to_owned(),
-            given: given.to_owned(),
-        })
+        Ok(Self { family: family.to_owned(), given: given.to_owned() })
     }
 
     pub fn family(&self) -> &str {
@@ -167,11 +147,7 @@ impl PersonName {
     /// and given name parted by one space. Hospital feeds are plain ASCII, so `Zoë O'Neill-Smith` must equal
     /// `ZOE ONEILL SMITH`.
     pub fn comparable(&self) -> Sensitive<String> {
-        Sensitive::new(format!(
-            "{} {}",
-            letters(&self.family),
-            letters(&self.given)
-        ))
+        Sensitive::new(format!("{} {}", letters(&self.family), letters(&self.given)))
     }
 
     /// Whether the name stands for a person not identified: HL7 UK A.3 writes the family name "Unknown".
@@ -181,8 +157,7 @@ impl PersonName {
 
     /// Whether both names are known and equal in normal form. A missing given name agrees with nothing.
     pub fn agrees_with(&self, other: &Self) -> bool {
-        let is_complete =
-            |name: &Self| !name.is_unknown() && name.given.chars().any(char::is_alphabetic);
+        let is_complete = |name: &Self| !name.is_unknown() && name.given.chars().any(char::is_alphabetic);
         is_complete(self) && is_complete(other) && self.comparable() == other.comparable()
     }
 }

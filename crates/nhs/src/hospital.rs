@@ -98,12 +98,9 @@ impl ArrivalMode {
         let code = code.split('^').next().unwrap_or_default().trim();
         match code {
             // ECDS: emergency ambulance; with medical escort; non-emergency; helicopter; grouped as ambulance
-            "1048031000000100" | "1048041000000109" | "1048021000000102" | "1048051000000107"
-            | "1048081000000101" => Self::Ambulance,
+            "1048031000000100" | "1048041000000109" | "1048021000000102" | "1048051000000107" | "1048081000000101" => Self::Ambulance,
             // ECDS: public transport; own transport; prison; police
-            "1048061000000105" | "1048071000000103" | "1047991000000102" | "1048001000000106" => {
-                Self::Other
-            }
+            "1048061000000105" | "1048071000000103" | "1047991000000102" | "1048001000000106" => Self::Other,
             // table 0430: ambulance; helicopter
             "A" | "H" => Self::Ambulance,
             // table 0430: car; on foot; other; public transport

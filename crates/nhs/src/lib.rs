@@ -42,18 +42,14 @@ pub mod words;
 pub use contact::{EmailAddress, EmailAddressError, Postcode, PostcodeError};
 pub use coordinates::{Coordinates, CoordinatesError};
 pub use demographics::{DateOfBirth, DateOfBirthError, PersonName, PersonNameError};
-pub use hospital::{
-    AdmissionMethod, ArrivalMode, DischargeDestination, NationalCodeError, SourceOfAdmission,
-    is_emergency_admission,
-};
+pub use hospital::{AdmissionMethod, ArrivalMode, DischargeDestination, NationalCodeError, SourceOfAdmission, is_emergency_admission};
 pub use identifier::{
-    CallId, ClaimId, ConsultationId, DeliveryId, EventId, HomeId, IdentifierError, PharmacyId,
-    PracticeId, PrescriptionId, ResidentId, ShareId, StreamId, TaskId, VisitId,
+    CallId, ClaimId, ConsultationId, DeliveryId, EventId, HomeId, IdentifierError, PharmacyId, PracticeId, PrescriptionId, ResidentId, ShareId, StreamId,
+    TaskId, VisitId,
 };
 pub use london::{InstantOutOfRange, IsoWeek, london_date, london_instant, london_local};
 pub use news2::{
-    Consciousness, ConsciousnessError, ImpossibleObservation, InspiredGas, News2, Observations,
-    Parameter, Parts, Readings, Risk, SpO2Scale, score,
+    Consciousness, ConsciousnessError, ImpossibleObservation, InspiredGas, News2, Observations, Parameter, Parts, Readings, Risk, SpO2Scale, score,
 };
 pub use nhs_number::{NhsNumber, NhsNumberError, NhsNumberStatus, NhsNumberStatusError};
 pub use opening_hours::{Interval, OpeningHours, OpeningHoursError};

@@ -11,11 +11,8 @@ use jiff::{
     tz::{TimeZone, TimeZoneDatabase},
 };
 
-static LONDON: LazyLock<TimeZone> = LazyLock::new(|| {
-    TimeZoneDatabase::bundled()
-        .get("Europe/London")
-        .expect("the compiled-in zone database has Europe/London")
-});
+static LONDON: LazyLock<TimeZone> =
+    LazyLock::new(|| TimeZoneDatabase::bundled().get("Europe/London").expect("the compiled-in zone database has Europe/London"));
 
 /// The instant or date lies outside the years -9999 to 9999.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -36,11 +33,7 @@ pub fn london_date(instant_us: i64) -> Result<Date, InstantOutOfRange> {
 /// The instant (µs UTC) at which a clock in London shows this time. In the hour that October repeats the
 /// first is meant; in the hour that March skips the time is moved on by one hour.
 pub fn london_instant(local: DateTime) -> Result<i64, InstantOutOfRange> {
-    LONDON
-        .to_ambiguous_timestamp(local)
-        .compatible()
-        .map(Timestamp::as_microsecond)
-        .map_err(|_| InstantOutOfRange)
+    LONDON.to_ambiguous_timestamp(local).compatible().map(Timestamp::as_microsecond).map_err(|_| InstantOutOfRange)
 }
 
 /// A week from Monday to Sunday in London (ISO 8601), named after the year that holds its Thursday.
@@ -58,11 +51,7 @@ impl IsoWeek {
     /// The week in which a day falls.
     pub fn of_date(date: Date) -> Result<Self, InstantOutOfRange> {
         let week = date.iso_week_date();
-        ISOWeekDate::new(week.year(), week.week(), Weekday::Monday)
-            .map(|monday| Self {
-                monday: monday.date(),
-            })
-            .map_err(|_| InstantOutOfRange)
+        ISOWeekDate::new(week.year(), week.week(), Weekday::Monday).map(|monday| Self { monday: monday.date() }).map_err(|_| InstantOutOfRange)
     }
 
     /// The Monday.

@@ -9,10 +9,7 @@
 
 mod observations;
 
-pub use observations::{
-    Consciousness, ConsciousnessError, ImpossibleObservation, InspiredGas, Observations, Readings,
-    SpO2Scale,
-};
+pub use observations::{Consciousness, ConsciousnessError, ImpossibleObservation, InspiredGas, Observations, Readings, SpO2Scale};
 
 /// The seven parameters in the order of the chart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,15 +24,8 @@ pub enum Parameter {
 }
 
 impl Parameter {
-    pub const ALL: [Self; 7] = [
-        Self::RespiratoryRate,
-        Self::OxygenSaturation,
-        Self::InspiredGas,
-        Self::SystolicBloodPressure,
-        Self::Pulse,
-        Self::Consciousness,
-        Self::Temperature,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::RespiratoryRate, Self::OxygenSaturation, Self::InspiredGas, Self::SystolicBloodPressure, Self::Pulse, Self::Consciousness, Self::Temperature];
 
     /// What people call it.
     pub fn name(self) -> &'static str {
@@ -88,9 +78,7 @@ impl Parts {
 
     /// The scored parameters in the order of the chart.
     pub fn iter(&self) -> impl Iterator<Item = (Parameter, u8)> + '_ {
-        Parameter::ALL
-            .into_iter()
-            .filter_map(|parameter| self.get(parameter).map(|points| (parameter, points)))
+        Parameter::ALL.into_iter().filter_map(|parameter| self.get(parameter).map(|points| (parameter, points)))
     }
 
     fn sum(&self) -> u8 {
@@ -162,9 +150,7 @@ pub fn score(observations: &Observations) -> News2 {
         observations.respiratory_rate().map(respiratory_rate),
         oxygen_saturation(observations),
         observations.inspired_gas().map(inspired_gas),
-        observations
-            .systolic_blood_pressure()
-            .map(systolic_blood_pressure),
+        observations.systolic_blood_pressure().map(systolic_blood_pressure),
         observations.pulse().map(pulse),
         observations.consciousness().map(consciousness),
         observations.temperature_tenths().map(temperature),
@@ -178,23 +164,8 @@ pub fn score(observations: &Observations) -> News2 {
         observations.consciousness().is_some(),
         observations.temperature_tenths().is_some(),
     ];
-    let missing: Vec<Parameter> = Parameter::ALL
-        .into_iter()
-        .filter(|parameter| !recorded[*parameter as usize])
-        .collect();
-    if missing.is_empty() {
-        News2::Complete {
-            total: parts.sum(),
-            parts,
-            risk: parts.risk(),
-        }
-    } else {
-        News2::Partial {
-            partial: parts.sum(),
-            parts,
-            missing,
-        }
-    }
+    let missing: Vec<Parameter> = Parameter::ALL.into_iter().filter(|parameter| !recorded[*parameter as usize]).collect();
+    if missing.is_empty() { News2::Complete { total: parts.sum(), parts, risk: parts.risk() } } else { News2::Partial { partial: parts.sum(), parts, missing } }
 }
 
 fn respiratory_rate(rate: u8) -> u8 {
@@ -222,14 +193,12 @@ fn oxygen_saturation(observations: &Observations) -> Option<u8> {
             84..=85 => Some(2),
             86..=87 => Some(1),
             88..=92 => Some(0),
-            93.. => observations
-                .inspired_gas()
-                .map(|gas| match (gas, saturation) {
-                    (InspiredGas::Air, _) => 0,
-                    (InspiredGas::Oxygen, ..=94) => 1,
-                    (InspiredGas::Oxygen, 95..=96) => 2,
-                    (InspiredGas::Oxygen, 97..) => 3,
-                }),
+            93.. => observations.inspired_gas().map(|gas| match (gas, saturation) {
+                (InspiredGas::Air, _) => 0,
+                (InspiredGas::Oxygen, ..=94) => 1,
+                (InspiredGas::Oxygen, 95..=96) => 2,
+                (InspiredGas::Oxygen, 97..) => 3,
+            }),
         },
     }
 }
@@ -265,10 +234,7 @@ fn pulse(pulse: u16) -> u8 {
 fn consciousness(level: Consciousness) -> u8 {
     match level {
         Consciousness::Alert => 0,
-        Consciousness::NewConfusion
-        | Consciousness::Voice
-        | Consciousness::Pain
-        | Consciousness::Unresponsive => 3,
+        Consciousness::NewConfusion | Consciousness::Voice | Consciousness::Pain | Consciousness::Unresponsive => 3,
     }
 }
 

@@ -103,11 +103,7 @@ impl fmt::Debug for NhsNumber {
 
 /// The modulus 11 check digit of nine ASCII digits (weights 10 to 2), or `None` where it would be 10.
 fn check_digit(first_nine: &[u8]) -> Option<u8> {
-    let sum: u32 = first_nine
-        .iter()
-        .zip((2..=10_u32).rev())
-        .map(|(digit, weight)| u32::from(digit - b'0') * weight)
-        .sum();
+    let sum: u32 = first_nine.iter().zip((2..=10_u32).rev()).map(|(digit, weight)| u32::from(digit - b'0') * weight).sum();
     match 11 - sum % 11 {
         11 => Some(b'0'),
         10 => None,

@@ -44,15 +44,8 @@ impl Interval {
         if opens_min == closes_min {
             return Err(OpeningHoursError::NoLength);
         }
-        let closes_min = if closes_min < opens_min {
-            closes_min + DAY_MIN
-        } else {
-            closes_min
-        };
-        Ok(Self {
-            opens_min,
-            closes_min,
-        })
+        let closes_min = if closes_min < opens_min { closes_min + DAY_MIN } else { closes_min };
+        Ok(Self { opens_min, closes_min })
     }
 
     /// Parses `09:00-17:30`, `22:00-06:00` or `00:00-24:00`.
@@ -92,32 +85,18 @@ impl OpeningHours {
 
     /// Open day and night.
     pub fn always() -> Self {
-        let whole_day = Interval {
-            opens_min: 0,
-            closes_min: DAY_MIN,
-        };
-        Self {
-            weekly: std::array::from_fn(|_| vec![whole_day]),
-            overrides: BTreeMap::new(),
-        }
+        let whole_day = Interval { opens_min: 0, closes_min: DAY_MIN };
+        Self { weekly: std::array::from_fn(|_| vec![whole_day]), overrides: BTreeMap::new() }
     }
 
     /// Sets the hours of one weekday.
-    pub fn with_weekday(
-        mut self,
-        weekday: Weekday,
-        intervals: Vec<Interval>,
-    ) -> Result<Self, OpeningHoursError> {
+    pub fn with_weekday(mut self, weekday: Weekday, intervals: Vec<Interval>) -> Result<Self, OpeningHoursError> {
         self.weekly[index(weekday)] = in_order(intervals)?;
         Ok(self)
     }
 
     /// Replaces the hours of one date, such as a bank holiday; no intervals means closed.
-    pub fn with_override(
-        mut self,
-        date: Date,
-        intervals: Vec<Interval>,
-    ) -> Result<Self, OpeningHoursError> {
+    pub fn with_override(mut self, date: Date, intervals: Vec<Interval>) -> Result<Self, OpeningHoursError> {
         self.overrides.insert(date, in_order(intervals)?);
         Ok(self)
     }
@@ -129,24 +108,14 @@ impl OpeningHours {
 
     /// The dated exceptions, earliest first.
     pub fn overrides(&self) -> impl Iterator<Item = (Date, &[Interval])> {
-        self.overrides
-            .iter()
-            .map(|(date, intervals)| (*date, intervals.as_slice()))
+        self.overrides.iter().map(|(date, intervals)| (*date, intervals.as_slice()))
     }
 
     /// Whether it is open at a civil time. The minute of closing is closed.
     pub fn is_open(&self, at: DateTime) -> bool {
         let minute = minute_of_day(at);
-        let today = self
-            .on(at.date())
-            .iter()
-            .any(|interval| interval.holds(minute));
-        today
-            || at.date().yesterday().is_ok_and(|yesterday| {
-                self.on(yesterday)
-                    .iter()
-                    .any(|interval| interval.holds(minute + DAY_MIN))
-            })
+        let today = self.on(at.date()).iter().any(|interval| interval.holds(minute));
+        today || at.date().yesterday().is_ok_and(|yesterday| self.on(yesterday).iter().any(|interval| interval.holds(minute + DAY_MIN)))
     }
 
     /// The earliest time from `at` on when it is open: `at` itself if it is open now, `None` if it never will be.
@@ -157,13 +126,8 @@ impl OpeningHours {
         // Each exception can take away at most one opening of the week, so this many days are enough to meet
         // the next regular one; a lone exception may lie beyond them.
         let days = 7 * (self.overrides.len() as i64 + 1);
-        let within_days = (0..=days)
-            .map_while(|days| at.date().checked_add(days.days()).ok())
-            .find_map(|date| self.first_opening(date, at));
-        let by_override = self
-            .overrides
-            .range(at.date()..)
-            .find_map(|(date, _)| self.first_opening(*date, at));
+        let within_days = (0..=days).map_while(|days| at.date().checked_add(days.days()).ok()).find_map(|date| self.first_opening(date, at));
+        let by_override = self.overrides.range(at.date()..).find_map(|(date, _)| self.first_opening(*date, at));
         [within_days, by_override].into_iter().flatten().min()
     }
 
@@ -176,18 +140,13 @@ impl OpeningHours {
     }
 
     fn first_opening(&self, date: Date, from: DateTime) -> Option<DateTime> {
-        self.on(date)
-            .iter()
-            .map(|interval| date.to_datetime(time_of_minute(interval.opens_min)))
-            .find(|opening| *opening >= from)
+        self.on(date).iter().map(|interval| date.to_datetime(time_of_minute(interval.opens_min))).find(|opening| *opening >= from)
     }
 }
 
 fn in_order(mut intervals: Vec<Interval>) -> Result<Vec<Interval>, OpeningHoursError> {
     intervals.sort_unstable();
-    let overlap = intervals
-        .windows(2)
-        .any(|pair| pair[1].opens_min < pair[0].closes_min);
+    let overlap = intervals.windows(2).any(|pair| pair[1].opens_min < pair[0].closes_min);
     if overlap {
         return Err(OpeningHoursError::Overlap);
     }
@@ -203,8 +162,7 @@ fn minute_of_day(at: DateTime) -> u16 {
 }
 
 fn time_of_minute(minute: u16) -> Time {
-    Time::new((minute / 60) as i8, (minute % 60) as i8, 0, 0)
-        .expect("an opening minute lies within a day")
+    Time::new((minute / 60) as i8, (minute % 60) as i8, 0, 0).expect("an opening minute lies within a day")
 }
 
 fn minutes(text: &str) -> Result<u16, OpeningHoursError> {

@@ -23,16 +23,11 @@ impl OdsCode {
     /// Parses a code, ignoring surrounding spaces and putting letters into upper case.
     pub fn parse(text: &str) -> Result<Self, OdsCodeError> {
         let text = text.trim();
-        if !text
-            .chars()
-            .all(|character| character.is_ascii_alphanumeric())
-        {
+        if !text.chars().all(|character| character.is_ascii_alphanumeric()) {
             return Err(OdsCodeError::Characters);
         }
         if !(3..=10).contains(&text.len()) {
-            return Err(OdsCodeError::Length {
-                characters: text.len(),
-            });
+            return Err(OdsCodeError::Length { characters: text.len() });
         }
         Ok(Self(text.to_ascii_uppercase()))
     }
@@ -59,26 +54,16 @@ pub struct CqcLocationId(String);
 
 /// The text is not a CQC location id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a CQC location id is 1- followed by 6 to 11 digits, or R followed by 2 to 4 letters or digits"
-)]
+#[error("a CQC location id is 1- followed by 6 to 11 digits, or R followed by 2 to 4 letters or digits")]
 pub struct CqcLocationIdError;
 
 impl CqcLocationId {
     /// Parses a location id, ignoring surrounding spaces and putting letters into upper case.
     pub fn parse(text: &str) -> Result<Self, CqcLocationIdError> {
         let id = text.trim().to_ascii_uppercase();
-        let registered = id.strip_prefix("1-").is_some_and(|digits| {
-            (6..=11).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
-        });
-        let trust = id.strip_prefix('R').is_some_and(|rest| {
-            (2..=4).contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
-        });
-        if registered || trust {
-            Ok(Self(id))
-        } else {
-            Err(CqcLocationIdError)
-        }
+        let registered = id.strip_prefix("1-").is_some_and(|digits| (6..=11).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit()));
+        let trust = id.strip_prefix('R').is_some_and(|rest| (2..=4).contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        if registered || trust { Ok(Self(id)) } else { Err(CqcLocationIdError) }
     }
 
     /// The id as the CQC publishes it.

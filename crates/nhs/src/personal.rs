@@ -83,10 +83,7 @@ impl<T: Zeroize> Personal<T> {
     }
 
     /// As [`Personal::map`] for a computation that can fail, such as parsing.
-    pub fn try_map<U: Zeroize, E>(
-        &self,
-        compute: impl FnOnce(&T) -> Result<U, E>,
-    ) -> Result<Personal<U>, E> {
+    pub fn try_map<U: Zeroize, E>(&self, compute: impl FnOnce(&T) -> Result<U, E>) -> Result<Personal<U>, E> {
         match self {
             Self::Known(value) => compute(value.expose()).map(Personal::of),
             Self::Destroyed => Ok(Personal::Destroyed),

@@ -26,15 +26,11 @@ pub enum PrescriptionOrderNumberError {
     Random,
     #[error("the second group of a prescription order number is an ODS code padded with zeros")]
     Organisation,
-    #[error(
-        "the third group of a prescription order number is five hexadecimal digits and a check character"
-    )]
+    #[error("the third group of a prescription order number is five hexadecimal digits and a check character")]
     Sequence,
     #[error("the check character of the prescription order number does not agree")]
     CheckCharacter,
-    #[error(
-        "an ODS code of {characters} characters does not fit the six of a prescription order number"
-    )]
+    #[error("an ODS code of {characters} characters does not fit the six of a prescription order number")]
     OdsCodeTooLong { characters: usize },
 }
 
@@ -43,24 +39,16 @@ impl PrescriptionOrderNumber {
     pub fn parse(text: &str) -> Result<Self, PrescriptionOrderNumberError> {
         let number = text.trim().to_ascii_uppercase();
         let mut groups = number.split('-');
-        let (Some(random), Some(organisation), Some(sequence), None) =
-            (groups.next(), groups.next(), groups.next(), groups.next())
-        else {
+        let (Some(random), Some(organisation), Some(sequence), None) = (groups.next(), groups.next(), groups.next(), groups.next()) else {
             return Err(PrescriptionOrderNumberError::Shape);
         };
-        if [random, organisation, sequence]
-            .iter()
-            .any(|group| group.len() != 6 || !group.is_ascii())
-        {
+        if [random, organisation, sequence].iter().any(|group| group.len() != 6 || !group.is_ascii()) {
             return Err(PrescriptionOrderNumberError::Shape);
         }
         if !is_hexadecimal(random) {
             return Err(PrescriptionOrderNumberError::Random);
         }
-        if !organisation
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric())
-        {
+        if !organisation.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             return Err(PrescriptionOrderNumberError::Organisation);
         }
         let (digits, check) = sequence.split_at(5);
@@ -75,16 +63,10 @@ impl PrescriptionOrderNumber {
 
     /// Makes a number from random bytes, the prescribing organisation and its running sequence, which wraps
     /// after `FFFFF`.
-    pub fn generate(
-        random: [u8; 3],
-        ods: &OdsCode,
-        sequence: u32,
-    ) -> Result<Self, PrescriptionOrderNumberError> {
+    pub fn generate(random: [u8; 3], ods: &OdsCode, sequence: u32) -> Result<Self, PrescriptionOrderNumberError> {
         let code = ods.as_str();
         if code.len() > 6 {
-            return Err(PrescriptionOrderNumberError::OdsCodeTooLong {
-                characters: code.len(),
-            });
+            return Err(PrescriptionOrderNumberError::OdsCodeTooLong { characters: code.len() });
         }
         let random = format!("{:02X}{:02X}{:02X}", random[0], random[1], random[2]);
         let organisation = format!("{code:0>6}");
@@ -119,13 +101,6 @@ fn check_character(random: &str, organisation: &str, digits: &str) -> char {
     let total = [random, organisation, digits]
         .iter()
         .flat_map(|group| group.chars())
-        .fold(0, |total, character| {
-            (total
-                + character
-                    .to_digit(36)
-                    .expect("only letters and digits come here"))
-                * 2
-                % 37
-        });
+        .fold(0, |total, character| (total + character.to_digit(36).expect("only letters and digits come here")) * 2 % 37);
     char::from(ALPHABET[((38 - total) % 37) as usize])
 }

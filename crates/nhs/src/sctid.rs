@@ -96,8 +96,7 @@ impl Sctid {
     /// Whether the identifier can stand for a medicine at all. Older virtual products, such as paracetamol
     /// 500 mg tablets, keep an international concept, so the namespace alone must not refuse one.
     pub fn can_name_medicine(self) -> bool {
-        self.component() == Component::Concept
-            && matches!(self.namespace(), None | Some(DMD_NAMESPACE))
+        self.component() == Component::Concept && matches!(self.namespace(), None | Some(DMD_NAMESPACE))
     }
 }
 
@@ -110,13 +109,7 @@ impl fmt::Display for Sctid {
 /// Whether the last digit is the Verhoeff check digit of the others: the product in the dihedral group of
 /// order ten, of digits permuted by position from the right, is the identity.
 fn verhoeff_agrees(digits: &[u8]) -> bool {
-    let product = digits
-        .iter()
-        .rev()
-        .enumerate()
-        .fold(0_u8, |product, (position, digit)| {
-            dihedral(product, permuted(digit - b'0', position % 8))
-        });
+    let product = digits.iter().rev().enumerate().fold(0_u8, |product, (position, digit)| dihedral(product, permuted(digit - b'0', position % 8)));
     product == 0
 }
 

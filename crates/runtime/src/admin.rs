@@ -73,23 +73,16 @@ impl AdminFile {
     /// Writes the file, whole or not at all.
     pub fn write(&self, folder: &Path) -> Result<(), AdminError> {
         let path = folder.join(ADMIN_FILE);
-        let text = serde_json::to_vec_pretty(self).map_err(|source| AdminError::Malformed {
-            path: path.clone(),
-            source,
-        })?;
-        crate::files::write_atomically(&path, &text, 0o600)
-            .map_err(|source| AdminError::File { path, source })
+        let text = serde_json::to_vec_pretty(self).map_err(|source| AdminError::Malformed { path: path.clone(), source })?;
+        crate::files::write_atomically(&path, &text, 0o600).map_err(|source| AdminError::File { path, source })
     }
 
     /// Reads the file of the process that runs, or last ran, on `folder`.
     pub fn read(folder: &Path) -> Result<Self, AdminError> {
         let path = folder.join(ADMIN_FILE);
         match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map_err(|source| AdminError::Malformed { path, source }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(AdminError::NotRunning {
-                folder: folder.to_owned(),
-            }),
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|source| AdminError::Malformed { path, source }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(AdminError::NotRunning { folder: folder.to_owned() }),
             Err(source) => Err(AdminError::File { path, source }),
         }
     }
@@ -98,9 +91,7 @@ impl AdminFile {
     pub fn remove(folder: &Path) -> Result<(), AdminError> {
         let path = folder.join(ADMIN_FILE);
         match fs::remove_file(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(AdminError::File { path, source })
-            }
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(AdminError::File { path, source }),
             Ok(()) | Err(_) => Ok(()),
         }
     }

@@ -2,9 +2,7 @@
 
 use hearthline_contracts::envelope::Environment;
 use hearthline_contracts::topics::Topic;
-use hearthline_eventing::{
-    Deployment, KeyStore, KeyringError, Log, LogError, Ports, StoreError, View,
-};
+use hearthline_eventing::{Deployment, KeyStore, KeyringError, Log, LogError, Ports, StoreError, View};
 use hearthline_log_embedded::EmbeddedLog;
 use hearthline_store::{NoFaults, Options, SqliteKeyring, SqliteStore};
 use std::path::{Path, PathBuf};
@@ -29,10 +27,7 @@ pub enum ConnectError {
     #[error("the keyring in the data folder does not open: {0}")]
     Keyring(#[from] KeyringError),
     #[error("the store of {service} does not open: {source}")]
-    Store {
-        service: &'static str,
-        source: StoreError,
-    },
+    Store { service: &'static str, source: StoreError },
 }
 
 /// A service's connection: its ports, and the store itself for what only the one-machine edition offers (rebuild, close).
@@ -43,47 +38,19 @@ pub struct Connected {
 
 impl Backend {
     /// Opens log and keyring. The caller holds the folder's lock.
-    pub async fn open(
-        folder: &Path,
-        kek_file: Option<&Path>,
-        environment: Environment,
-        controller_ods: &str,
-    ) -> Result<Self, ConnectError> {
+    pub async fn open(folder: &Path, kek_file: Option<&Path>, environment: Environment, controller_ods: &str) -> Result<Self, ConnectError> {
         let log = EmbeddedLog::open(&folder.join("log.db")).await?;
         let kek = kek_file.map_or_else(|| folder.join("keyring.kek"), Path::to_owned);
         let keys = Arc::new(SqliteKeyring::open(&folder.join("keyring.db"), &kek).await?);
-        let deployment = Deployment {
-            environment,
-            controller_ods: controller_ods.to_owned(),
-            incarnation: 1,
-        };
-        Ok(Backend {
-            folder: folder.to_owned(),
-            log,
-            keys,
-            deployment,
-            instance: *uuid::Uuid::new_v4().as_bytes(),
-        })
+        let deployment = Deployment { environment, controller_ods: controller_ods.to_owned(), incarnation: 1 };
+        Ok(Backend { folder: folder.to_owned(), log, keys, deployment, instance: *uuid::Uuid::new_v4().as_bytes() })
     }
 
     /// Opens the store of one service.
-    pub async fn connect(
-        &self,
-        service: &'static str,
-        topic: &'static Topic,
-        views: Vec<Arc<dyn View>>,
-    ) -> Result<Connected, ConnectError> {
+    pub async fn connect(&self, service: &'static str, topic: &'static Topic, views: Vec<Arc<dyn View>>) -> Result<Connected, ConnectError> {
         let file = self.folder.join(format!("{service}.db"));
-        let options = Options {
-            service,
-            topic,
-            file,
-            views,
-            faults: Arc::new(NoFaults),
-        };
-        let store = SqliteStore::open(options)
-            .await
-            .map_err(|source| ConnectError::Store { service, source })?;
+        let options = Options { service, topic, file, views, faults: Arc::new(NoFaults) };
+        let store = SqliteStore::open(options).await.map_err(|source| ConnectError::Store { service, source })?;
         let ports = Ports {
             store: Arc::new(store.clone()),
             log: self.log(),

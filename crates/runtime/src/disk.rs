@@ -26,11 +26,7 @@ pub struct SyncRate {
 
 /// Appends pages to a file in `folder`, making each durable (`fdatasync`), for at most `writes_max` writes or
 /// `at_most`. The file is removed again.
-pub fn measure_sync_rate(
-    folder: &Path,
-    writes_max: usize,
-    at_most: Duration,
-) -> io::Result<SyncRate> {
+pub fn measure_sync_rate(folder: &Path, writes_max: usize, at_most: Duration) -> io::Result<SyncRate> {
     let path = folder.join(format!("sync-rate-{}", std::process::id()));
     let measured = File::create(&path).and_then(|file| measure(file, writes_max, at_most));
     let removed = fs::remove_file(&path);
@@ -42,12 +38,7 @@ pub fn measure_sync_rate(
         let index = ((took.len() - 1) as f64 * share).round() as usize;
         u64::try_from(took[index].as_micros()).unwrap_or(u64::MAX)
     };
-    Ok(SyncRate {
-        writes: took.len(),
-        per_second: took.len() as f64 / total.as_secs_f64().max(f64::EPSILON),
-        p50_us: at(0.5),
-        p99_us: at(0.99),
-    })
+    Ok(SyncRate { writes: took.len(), per_second: took.len() as f64 / total.as_secs_f64().max(f64::EPSILON), p50_us: at(0.5), p99_us: at(0.99) })
 }
 
 /// At least one write, however short the time.
@@ -74,10 +65,7 @@ pub struct Space {
 
 /// The space of the disk that holds `folder`.
 pub fn space(folder: &Path) -> io::Result<Space> {
-    Ok(Space {
-        free_bytes: fs4::available_space(folder)?,
-        total_bytes: fs4::total_space(folder)?,
-    })
+    Ok(Space { free_bytes: fs4::available_space(folder)?, total_bytes: fs4::total_space(folder)? })
 }
 
 /// A clock that cannot be right.
@@ -87,9 +75,7 @@ pub enum ClockProblem {
     #[error("the clock says a time before 2025; set it, and let a time service keep it right")]
     Past,
     /// It says a time before something in the data folder was written.
-    #[error(
-        "the clock is {behind_s} s behind the newest file of the data folder; it was set back, or the files come from a machine whose clock was ahead"
-    )]
+    #[error("the clock is {behind_s} s behind the newest file of the data folder; it was set back, or the files come from a machine whose clock was ahead")]
     BehindData {
         /// By how many seconds.
         behind_s: u64,
@@ -176,14 +162,8 @@ mod tests {
         assert_eq!(check_clock(folder.path(), now).expect("checked"), Ok(()));
         let earlier = now - Duration::from_secs(3_600);
         let behind = check_clock(folder.path(), earlier).expect("checked");
-        assert!(
-            matches!(behind, Err(ClockProblem::BehindData { behind_s }) if behind_s >= 3_599),
-            "{behind:?}"
-        );
-        assert_eq!(
-            check_clock(folder.path(), UNIX_EPOCH).expect("checked"),
-            Err(ClockProblem::Past)
-        );
+        assert!(matches!(behind, Err(ClockProblem::BehindData { behind_s }) if behind_s >= 3_599), "{behind:?}");
+        assert_eq!(check_clock(folder.path(), UNIX_EPOCH).expect("checked"), Err(ClockProblem::Past));
     }
 
     #[cfg(unix)]
@@ -193,17 +173,12 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let file = folder.path().join("store.db");
         fs::write(&file, "x").expect("written");
-        let mode = |path: &Path, mode| {
-            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("mode")
-        };
+        let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("mode");
         mode(&file, 0o644);
         mode(folder.path(), 0o700);
         assert_eq!(exposed_files(folder.path()).expect("listed"), []);
         mode(folder.path(), 0o755);
         let exposed = exposed_files(folder.path()).expect("listed");
-        assert_eq!(
-            exposed,
-            [(".".to_owned(), 0o755), ("store.db".to_owned(), 0o644)]
-        );
+        assert_eq!(exposed, [(".".to_owned(), 0o755), ("store.db".to_owned(), 0o644)]);
     }
 }

@@ -87,20 +87,13 @@ impl Health {
 
     /// Adds a loop that must go round at least every `at_most`; otherwise the process should be restarted.
     pub fn heartbeat(&self, name: impl Into<String>, at_most: Duration) -> Check {
-        self.add(
-            name.into(),
-            Probe::Live,
-            State::Well,
-            Some((Instant::now(), at_most)),
-        )
+        self.add(name.into(), Probe::Live, State::Well, Some((Instant::now(), at_most)))
     }
 
     /// How all checks of a probe stand, by name. Readiness includes liveness.
     pub fn report(&self, probe: Probe) -> Vec<CheckReport> {
         let checks = self.checks.read().unwrap_or_else(PoisonError::into_inner);
-        let asked = checks
-            .iter()
-            .filter(|(_, entry)| probe == Probe::Ready || entry.probe == Probe::Live);
+        let asked = checks.iter().filter(|(_, entry)| probe == Probe::Ready || entry.probe == Probe::Live);
         asked.map(|(name, entry)| entry.report(name)).collect()
     }
 
@@ -113,14 +106,8 @@ impl Health {
     pub fn router(&self) -> Router {
         let (live, ready) = (self.clone(), self.clone());
         Router::new()
-            .route(
-                "/livez",
-                get(move || async move { live.answer(Probe::Live) }),
-            )
-            .route(
-                "/readyz",
-                get(move || async move { ready.answer(Probe::Ready) }),
-            )
+            .route("/livez", get(move || async move { live.answer(Probe::Live) }))
+            .route("/readyz", get(move || async move { ready.answer(Probe::Ready) }))
     }
 
     fn answer(&self, probe: Probe) -> Response {
@@ -130,34 +117,14 @@ impl Health {
             true => (StatusCode::OK, "ok"),
             false => (StatusCode::SERVICE_UNAVAILABLE, "failing"),
         };
-        let report = Report {
-            status: word,
-            checks,
-        };
-        (
-            status,
-            [(header::CACHE_CONTROL, "no-store")],
-            axum::Json(report),
-        )
-            .into_response()
+        let report = Report { status: word, checks };
+        (status, [(header::CACHE_CONTROL, "no-store")], axum::Json(report)).into_response()
     }
 
-    fn add(
-        &self,
-        name: String,
-        probe: Probe,
-        state: State,
-        beat: Option<(Instant, Duration)>,
-    ) -> Check {
+    fn add(&self, name: String, probe: Probe, state: State, beat: Option<(Instant, Duration)>) -> Check {
         let entry = Entry { probe, state, beat };
-        self.checks
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(name.clone(), entry);
-        Check {
-            health: self.clone(),
-            name,
-        }
+        self.checks.write().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), entry);
+        Check { health: self.clone(), name }
     }
 }
 
@@ -169,18 +136,11 @@ impl Check {
 
     /// Something is wrong, and what to do about it. No personal data: this is shown without a token.
     pub fn failing(&self, problem: impl Into<String>, remedy: impl Into<String>) {
-        self.set(State::Failing {
-            problem: problem.into(),
-            remedy: remedy.into(),
-        });
+        self.set(State::Failing { problem: problem.into(), remedy: remedy.into() });
     }
 
     fn set(&self, state: State) {
-        let mut checks = self
-            .health
-            .checks
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut checks = self.health.checks.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = checks.get_mut(&self.name) {
             entry.state = state;
             if let Some((at, _)) = &mut entry.beat {
@@ -194,27 +154,14 @@ impl Entry {
     fn report(&self, name: &str) -> CheckReport {
         let (ok, problem, remedy) = match (&self.state, &self.beat) {
             (State::Failing { problem, remedy }, _) => (false, problem.clone(), remedy.clone()),
-            (State::Starting, _) => (
-                false,
-                "starting".to_owned(),
-                "wait; if it stays, see the log".to_owned(),
-            ),
+            (State::Starting, _) => (false, "starting".to_owned(), "wait; if it stays, see the log".to_owned()),
             (State::Well, Some((at, at_most))) if at.elapsed() > *at_most => {
                 let problem = format!("has not gone round for {} s", at.elapsed().as_secs());
-                (
-                    false,
-                    problem,
-                    "restart the process and report the log".to_owned(),
-                )
+                (false, problem, "restart the process and report the log".to_owned())
             }
             (State::Well, _) => (true, String::new(), String::new()),
         };
-        CheckReport {
-            name: name.to_owned(),
-            ok,
-            problem,
-            remedy,
-        }
+        CheckReport { name: name.to_owned(), ok, problem, remedy }
     }
 }
 
@@ -232,10 +179,7 @@ mod tests {
         assert!(health.is_ok(Probe::Ready));
         relay.failing("the log does not know record 7", "run hearthline recover");
         let report = &health.report(Probe::Ready)[0];
-        assert_eq!(
-            (report.ok, report.remedy.as_str()),
-            (false, "run hearthline recover")
-        );
+        assert_eq!((report.ok, report.remedy.as_str()), (false, "run hearthline recover"));
     }
 
     #[test]

@@ -20,9 +20,7 @@ const PROBE_BYTES: usize = 64 << 10;
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// There is no such folder.
-    #[error(
-        "the data folder {folder} does not exist; `hearthline up` makes it, or correct data.folder"
-    )]
+    #[error("the data folder {folder} does not exist; `hearthline up` makes it, or correct data.folder")]
     Missing {
         /// The folder.
         folder: PathBuf,
@@ -34,9 +32,7 @@ pub enum FolderError {
         folder: PathBuf,
     },
     /// It cannot be written to.
-    #[error(
-        "the data folder {folder} cannot be written to; check its owner, its mode and whether its disk is mounted read-only"
-    )]
+    #[error("the data folder {folder} cannot be written to; check its owner, its mode and whether its disk is mounted read-only")]
     ReadOnly {
         /// The folder.
         folder: PathBuf,
@@ -44,9 +40,7 @@ pub enum FolderError {
         source: io::Error,
     },
     /// Its disk is full.
-    #[error(
-        "the disk of the data folder {folder} is full: {free_bytes} bytes are free and {needed_bytes} are needed; make room and start again"
-    )]
+    #[error("the disk of the data folder {folder} is full: {free_bytes} bytes are free and {needed_bytes} are needed; make room and start again")]
     Full {
         /// The folder.
         folder: PathBuf,
@@ -109,32 +103,19 @@ impl DataFolder {
     fn open_with(path: &Path, free_bytes_min: u64) -> Result<Self, FolderError> {
         let metadata = fs::metadata(path).map_err(|error| classify(path, error))?;
         if !metadata.is_dir() {
-            return Err(FolderError::NotAFolder {
-                folder: path.to_owned(),
-            });
+            return Err(FolderError::NotAFolder { folder: path.to_owned() });
         }
         let lock = take_lock(path)?;
         try_out(path, free_bytes_min)?;
-        Ok(Self {
-            path: path.to_owned(),
-            _lock: lock,
-        })
+        Ok(Self { path: path.to_owned(), _lock: lock })
     }
 }
 
 fn take_lock(folder: &Path) -> Result<File, FolderError> {
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(folder.join(LOCK_FILE))
-        .map_err(|error| classify(folder, error))?;
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(folder.join(LOCK_FILE)).map_err(|error| classify(folder, error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(FolderError::InUse {
-            folder: folder.to_owned(),
-            pid: AdminFile::read(folder).ok().map(|admin| admin.pid),
-        }),
+        Err(TryLockError::WouldBlock) => Err(FolderError::InUse { folder: folder.to_owned(), pid: AdminFile::read(folder).ok().map(|admin| admin.pid) }),
         Err(TryLockError::Error(error)) => Err(classify(folder, error)),
     }
 }
@@ -143,11 +124,7 @@ fn take_lock(folder: &Path) -> Result<File, FolderError> {
 fn try_out(folder: &Path, free_bytes_min: u64) -> Result<(), FolderError> {
     let free_bytes = fs4::available_space(folder).map_err(|error| classify(folder, error))?;
     if free_bytes < free_bytes_min {
-        return Err(FolderError::Full {
-            folder: folder.to_owned(),
-            free_bytes,
-            needed_bytes: free_bytes_min,
-        });
+        return Err(FolderError::Full { folder: folder.to_owned(), free_bytes, needed_bytes: free_bytes_min });
     }
     let path = folder.join(format!("probe-{}", std::process::id()));
     let written = File::create(&path).and_then(|mut file| {
@@ -158,9 +135,7 @@ fn try_out(folder: &Path, free_bytes_min: u64) -> Result<(), FolderError> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         other => other,
     };
-    written
-        .and(removed)
-        .map_err(|error| classify(folder, error))
+    written.and(removed).map_err(|error| classify(folder, error))
 }
 
 fn classify(folder: &Path, source: io::Error) -> FolderError {
@@ -168,14 +143,10 @@ fn classify(folder: &Path, source: io::Error) -> FolderError {
     match source.kind() {
         ErrorKind::NotFound => FolderError::Missing { folder },
         ErrorKind::NotADirectory => FolderError::NotAFolder { folder },
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-            FolderError::ReadOnly { folder, source }
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => FolderError::ReadOnly { folder, source },
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            FolderError::Full { free_bytes: fs4::available_space(&folder).unwrap_or(0), folder, needed_bytes: FREE_BYTES_MIN }
         }
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => FolderError::Full {
-            free_bytes: fs4::available_space(&folder).unwrap_or(0),
-            folder,
-            needed_bytes: FREE_BYTES_MIN,
-        },
         _ => FolderError::Io { folder, source },
     }
 }
@@ -183,10 +154,7 @@ fn classify(folder: &Path, source: io::Error) -> FolderError {
 #[cfg(unix)]
 fn create(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 #[cfg(not(unix))]
@@ -206,16 +174,10 @@ mod tests {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            assert_eq!(
-                fs::metadata(&path).expect("metadata").permissions().mode() & 0o777,
-                0o700
-            );
+            assert_eq!(fs::metadata(&path).expect("metadata").permissions().mode() & 0o777, 0o700);
         }
         let second = DataFolder::open_existing(&path).expect_err("in use");
-        assert!(
-            matches!(second, FolderError::InUse { pid: None, .. }),
-            "{second}"
-        );
+        assert!(matches!(second, FolderError::InUse { pid: None, .. }), "{second}");
         drop(held);
         DataFolder::open_existing(&path).expect("free again");
     }
@@ -239,12 +201,7 @@ mod tests {
         assert_eq!(AdminFile::read(folder.path()).expect("read"), admin);
         AdminFile::remove(folder.path()).expect("removed");
         AdminFile::remove(folder.path()).expect("twice is no error");
-        assert!(
-            AdminFile::read(folder.path())
-                .expect_err("gone")
-                .to_string()
-                .starts_with("nothing runs on")
-        );
+        assert!(AdminFile::read(folder.path()).expect_err("gone").to_string().starts_with("nothing runs on"));
     }
 
     #[test]
@@ -255,10 +212,7 @@ mod tests {
         let file = parent.path().join("file");
         fs::write(&file, "x").expect("written");
         let refused = DataFolder::open_or_create(&file).expect_err("a file");
-        assert!(
-            matches!(refused, FolderError::NotAFolder { .. }),
-            "{refused}"
-        );
+        assert!(matches!(refused, FolderError::NotAFolder { .. }), "{refused}");
         assert_eq!(fs::read_to_string(&file).expect("untouched"), "x");
     }
 
@@ -266,16 +220,7 @@ mod tests {
     fn a_full_disk_is_said_with_what_is_needed() {
         let folder = tempfile::tempdir().expect("folder");
         let refused = DataFolder::open_with(folder.path(), u64::MAX).expect_err("never that much");
-        assert!(
-            matches!(
-                refused,
-                FolderError::Full {
-                    needed_bytes: u64::MAX,
-                    ..
-                }
-            ),
-            "{refused}"
-        );
+        assert!(matches!(refused, FolderError::Full { needed_bytes: u64::MAX, .. }), "{refused}");
         DataFolder::open_existing(folder.path()).expect("the lock was given up");
     }
 
@@ -298,10 +243,7 @@ mod tests {
     fn trying_the_folder_out_leaves_nothing_behind() {
         let folder = tempfile::tempdir().expect("folder");
         drop(DataFolder::open_existing(folder.path()).expect("usable"));
-        let left: Vec<_> = fs::read_dir(folder.path())
-            .expect("list")
-            .map(|e| e.expect("entry").file_name())
-            .collect();
+        let left: Vec<_> = fs::read_dir(folder.path()).expect("list").map(|e| e.expect("entry").file_name()).collect();
         assert_eq!(left, [LOCK_FILE]);
     }
 }

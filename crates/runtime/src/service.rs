@@ -2,15 +2,9 @@
 //! happened, the claim that makes a repeat harmless, the audit row of a read.
 
 use crate::auth::{Caller, Role};
-use crate::http::{
-    AccessRow, IdempotencyKey, Problem, Receipt, internal, invalid_field, key_reused,
-    outcome_unknown, unavailable,
-};
+use crate::http::{AccessRow, IdempotencyKey, Problem, Receipt, internal, invalid_field, key_reused, outcome_unknown, unavailable};
 use hearthline_contracts::envelope::ActorRole;
-use hearthline_eventing::{
-    Actor, AuditRow, Cause, Claim, ClaimHolder, ClaimRule, Kernel, NotNow, Occurred, Store,
-    StoreError, Workers, trace,
-};
+use hearthline_eventing::{Actor, AuditRow, Cause, Claim, ClaimHolder, ClaimRule, Kernel, NotNow, Occurred, Store, StoreError, Workers, trace};
 use hearthline_nhs::StreamId;
 use hearthline_nhs::words::Word;
 use jiff::Timestamp;
@@ -22,10 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 /// A long-running task of a service beside the kernel's workers (a listener). It ends with the token; ending before is a
 /// failure of the process.
-pub type Task = Box<
-    dyn FnOnce(CancellationToken) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>>
-        + Send,
->;
+pub type Task = Box<dyn FnOnce(CancellationToken) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send>;
 
 /// A service, built and not yet running.
 pub struct Built {
@@ -59,30 +50,16 @@ pub fn actor(caller: &Caller) -> Actor {
         Role::PrivacyOfficer => ActorRole::PrivacyOfficer,
         Role::SafetyOfficer => ActorRole::SafetyOfficer,
     };
-    Actor {
-        role,
-        pseudonym: caller.subject,
-    }
+    Actor { role, pseudonym: caller.subject }
 }
 
 /// What a caller's command causes; `correlation` is the call's id wherever there is a call.
 pub fn cause(caller: &Caller, correlation: [u8; 16]) -> Cause {
-    Cause {
-        actor: actor(caller),
-        causation: None,
-        correlation,
-        traceparent: trace::current(),
-    }
+    Cause { actor: actor(caller), causation: None, correlation, traceparent: trace::current() }
 }
 
 /// The claim that makes a repeated request give the same answer: kept seven days.
-pub fn idempotent(
-    key: &IdempotencyKey,
-    body_digest: [u8; 32],
-    owner: StreamId,
-    version: u64,
-    now: i64,
-) -> Claim {
+pub fn idempotent(key: &IdempotencyKey, body_digest: [u8; 32], owner: StreamId, version: u64, now: i64) -> Claim {
     Claim {
         scope: IDEMPOTENCY,
         key: key.digest.to_vec().into(),
@@ -104,28 +81,16 @@ pub fn repeated(holder: &ClaimHolder, body_digest: [u8; 32]) -> Result<Receipt, 
 
 /// The receipt of an earlier request under this key, where there was one. Asked when a rule refuses: a repeat of a command
 /// that took effect must hear its receipt again and not that its effect is in the way.
-pub async fn earlier(
-    store: &dyn Store,
-    key: &IdempotencyKey,
-    body_digest: [u8; 32],
-) -> Result<Option<Receipt>, Problem> {
-    let rows = store
-        .query(
-            "select digest, owner, version, position from claims where scope = $1 and key = $2",
-            &[IDEMPOTENCY.into(), key.digest.into()],
-        )
-        .await?;
+pub async fn earlier(store: &dyn Store, key: &IdempotencyKey, body_digest: [u8; 32]) -> Result<Option<Receipt>, Problem> {
+    let rows =
+        store.query("select digest, owner, version, position from claims where scope = $1 and key = $2", &[IDEMPOTENCY.into(), key.digest.into()]).await?;
     let Some(row) = rows.first() else {
         return Ok(None);
     };
     if row.blob(0).as_ref() != body_digest {
         return Err(key_reused());
     }
-    Ok(Some(receipt(
-        row.stream(1),
-        row.int(2).unsigned_abs(),
-        row.int(3).unsigned_abs(),
-    )))
+    Ok(Some(receipt(row.stream(1), row.int(2).unsigned_abs(), row.int(3).unsigned_abs())))
 }
 
 /// How long a command waits for a fact of another topic that it names, before it answers 503 `not_here_yet`.
@@ -153,11 +118,7 @@ where
 
 /// A time out of a body, RFC 3339 with an offset; 400 naming the field.
 pub fn instant(field: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
-    text.map(|text| {
-        text.parse()
-            .map_err(|_| invalid_field(field, "a time such as 2026-11-22T02:10:00Z"))
-    })
-    .transpose()
+    text.map(|text| text.parse().map_err(|_| invalid_field(field, "a time such as 2026-11-22T02:10:00Z"))).transpose()
 }
 
 /// A code word out of a body; 400 naming the field and the words allowed.
@@ -187,30 +148,12 @@ pub fn fresh_id() -> [u8; 16] {
 }
 
 pub fn receipt(stream: StreamId, version: u64, position: u64) -> Receipt {
-    Receipt {
-        stream: uuid::Uuid::from_bytes(*stream.bytes()),
-        version,
-        position,
-    }
+    Receipt { stream: uuid::Uuid::from_bytes(*stream.bytes()), version, position }
 }
 
 /// An audit row for a read of, or an act on, personal data.
-pub fn audit(
-    caller: &Caller,
-    action: &'static str,
-    whose: Option<[u8; 16]>,
-    why: impl Into<String>,
-    now: i64,
-) -> AuditRow {
-    AuditRow {
-        at: now,
-        role: caller.role.as_str(),
-        pseudonym: caller.subject,
-        organisation: caller.org.to_string(),
-        action,
-        whose,
-        why: why.into(),
-    }
+pub fn audit(caller: &Caller, action: &'static str, whose: Option<[u8; 16]>, why: impl Into<String>, now: i64) -> AuditRow {
+    AuditRow { at: now, role: caller.role.as_str(), pseudonym: caller.subject, organisation: caller.org.to_string(), action, whose, why: why.into() }
 }
 
 /// When a command's facts occurred. Without `occurred_at`, now. With it (late entry): call handlers and clinicians, prescribers in
@@ -238,18 +181,12 @@ pub fn occurred(
         return field("not in the future");
     }
     if at_us < now - i64::from(late_entry_days) * 24 * 3_600 * 1_000_000 {
-        return Err(invalid_field(
-            "occurred_at",
-            format!("at most {late_entry_days} days back"),
-        ));
+        return Err(invalid_field("occurred_at", format!("at most {late_entry_days} days back")));
     }
     if not_before.is_some_and(|opened| at_us < opened) {
         return field("not before the call was opened");
     }
-    Ok(Occurred {
-        late_entry: true,
-        ..Occurred::at(at_us)
-    })
+    Ok(Occurred { late_entry: true, ..Occurred::at(at_us) })
 }
 
 /// Our own trouble as a problem.

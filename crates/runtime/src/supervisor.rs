@@ -104,30 +104,19 @@ impl Supervisor {
         Fut: Future<Output = TaskResult> + Send + 'static,
     {
         let id = self.tasks.len();
-        self.tasks.push(Task {
-            name: name.into(),
-            stage,
-            running: true,
-        });
+        self.tasks.push(Task { name: name.into(), stage, running: true });
         let handle = tokio::spawn(task(self.token(stage)));
         let abort = AbortOnDrop(handle.abort_handle());
         self.set.spawn(async move {
             // Kept until the task has ended, so that cutting off the watcher cuts off the task.
             let _abort = abort;
-            Ended {
-                id,
-                result: handle.await,
-            }
+            Ended { id, result: handle.await }
         });
     }
 
     /// Runs until `stop` or [`Supervisor::stopper`] asks for an end, or a task ends unplanned; then stops stage by
     /// stage, each with at most `patience`. An error is the first thing that went wrong.
-    pub async fn run(
-        mut self,
-        stop: impl Future<Output = ()>,
-        patience: Duration,
-    ) -> Result<(), SupervisorError> {
+    pub async fn run(mut self, stop: impl Future<Output = ()>, patience: Duration) -> Result<(), SupervisorError> {
         let mut first = None;
         tokio::select! {
             () = stop => tracing::info!("asked to stop"),
@@ -146,11 +135,7 @@ impl Supervisor {
     async fn wait_for(&mut self, stage: Stage, patience: Duration) -> Option<SupervisorError> {
         let mut first = None;
         let deadline = tokio::time::Instant::now() + patience;
-        while self
-            .tasks
-            .iter()
-            .any(|task| task.running && task.stage <= stage)
-        {
+        while self.tasks.iter().any(|task| task.running && task.stage <= stage) {
             let Ok(ended) = tokio::time::timeout_at(deadline, self.set.join_next()).await else {
                 let late = self.give_up(stage, patience);
                 return first.or(Some(late));
@@ -164,10 +149,7 @@ impl Supervisor {
 
     /// The tasks of this stage that still run are left behind; they are cut off when the supervisor is dropped.
     fn give_up(&mut self, stage: Stage, patience: Duration) -> SupervisorError {
-        let late = self
-            .tasks
-            .iter_mut()
-            .filter(|task| task.running && task.stage <= stage);
+        let late = self.tasks.iter_mut().filter(|task| task.running && task.stage <= stage);
         let names: Vec<&str> = late
             .map(|task| {
                 task.running = false;
@@ -176,17 +158,10 @@ impl Supervisor {
             .collect();
         let tasks = names.join(", ");
         tracing::error!(tasks, "did not stop in time");
-        SupervisorError::Late {
-            tasks,
-            patience_s: patience.as_secs(),
-        }
+        SupervisorError::Late { tasks, patience_s: patience.as_secs() }
     }
 
-    fn judge(
-        &mut self,
-        ended: Result<Ended, JoinError>,
-        unplanned: bool,
-    ) -> Option<SupervisorError> {
+    fn judge(&mut self, ended: Result<Ended, JoinError>, unplanned: bool) -> Option<SupervisorError> {
         // The watcher itself neither panics nor is cut off while the supervisor lives.
         let Ok(Ended { id, result }) = ended else {
             return None;
@@ -238,10 +213,7 @@ struct Signals {
 impl Signals {
     fn listen() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
     async fn next(&mut self) {
@@ -276,10 +248,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(10);
 
-    fn waiting(
-        log: &Arc<Mutex<Vec<&'static str>>>,
-        name: &'static str,
-    ) -> impl FnOnce(CancellationToken) -> TaskFuture + use<> {
+    fn waiting(log: &Arc<Mutex<Vec<&'static str>>>, name: &'static str) -> impl FnOnce(CancellationToken) -> TaskFuture + use<> {
         let log = log.clone();
         move |token| {
             Box::pin(async move {
@@ -299,10 +268,7 @@ mod tests {
         supervisor.spawn(Stage::Store, "writer", waiting(&log, "writer"));
         supervisor.spawn(Stage::Work, "relay", waiting(&log, "relay"));
         supervisor.spawn(Stage::Edge, "http", waiting(&log, "http"));
-        supervisor
-            .run(std::future::ready(()), PATIENCE)
-            .await
-            .expect("orderly");
+        supervisor.run(std::future::ready(()), PATIENCE).await.expect("orderly");
         assert_eq!(*log.lock().expect("log"), ["http", "relay", "writer"]);
     }
 
@@ -312,34 +278,20 @@ mod tests {
         let mut supervisor = Supervisor::new();
         supervisor.spawn(Stage::Store, "writer", waiting(&log, "writer"));
         supervisor.spawn(Stage::Work, "relay", |_| async { Ok(()) });
-        let error = supervisor
-            .run(std::future::pending(), PATIENCE)
-            .await
-            .expect_err("unplanned");
-        assert!(
-            matches!(&error, SupervisorError::Ended { task } if task == "relay"),
-            "{error}"
-        );
+        let error = supervisor.run(std::future::pending(), PATIENCE).await.expect_err("unplanned");
+        assert!(matches!(&error, SupervisorError::Ended { task } if task == "relay"), "{error}");
         assert_eq!(*log.lock().expect("log"), ["writer"]);
     }
 
     #[tokio::test]
     async fn errors_and_panics_are_told_apart() {
         let mut failing = Supervisor::new();
-        failing.spawn(Stage::Work, "relay", |_| async {
-            Err("the log is gone".into())
-        });
-        let error = failing
-            .run(std::future::pending(), PATIENCE)
-            .await
-            .expect_err("failed");
+        failing.spawn(Stage::Work, "relay", |_| async { Err("the log is gone".into()) });
+        let error = failing.run(std::future::pending(), PATIENCE).await.expect_err("failed");
         assert!(matches!(error, SupervisorError::Failed { .. }), "{error}");
         let mut panicking = Supervisor::new();
         panicking.spawn(Stage::Work, "relay", |_| async { panic!("a defect") });
-        let error = panicking
-            .run(std::future::pending(), PATIENCE)
-            .await
-            .expect_err("panicked");
+        let error = panicking.run(std::future::pending(), PATIENCE).await.expect_err("panicked");
         assert!(matches!(error, SupervisorError::Panicked { .. }), "{error}");
     }
 
@@ -349,14 +301,8 @@ mod tests {
         let mut supervisor = Supervisor::new();
         supervisor.spawn(Stage::Edge, "deaf", |_| std::future::pending());
         supervisor.spawn(Stage::Store, "writer", waiting(&log, "writer"));
-        let error = supervisor
-            .run(std::future::ready(()), Duration::from_millis(20))
-            .await
-            .expect_err("late");
-        assert!(
-            matches!(&error, SupervisorError::Late { tasks, .. } if tasks == "deaf"),
-            "{error}"
-        );
+        let error = supervisor.run(std::future::ready(()), Duration::from_millis(20)).await.expect_err("late");
+        assert!(matches!(&error, SupervisorError::Late { tasks, .. } if tasks == "deaf"), "{error}");
         assert_eq!(*log.lock().expect("log"), ["writer"]);
     }
 
@@ -369,9 +315,6 @@ mod tests {
             token.cancelled().await;
             Ok(())
         });
-        supervisor
-            .run(std::future::pending(), PATIENCE)
-            .await
-            .expect("orderly");
+        supervisor.run(std::future::pending(), PATIENCE).await.expect("orderly");
     }
 }

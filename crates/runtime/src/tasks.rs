@@ -16,16 +16,7 @@ use serde::Serialize;
 
 const TASKS: Table = Table {
     name: "tasks",
-    columns: &[
-        "task_id",
-        "stream",
-        "kind",
-        "role",
-        "due_at",
-        "overdue",
-        "subject_id",
-        "opened_at",
-    ],
+    columns: &["task_id", "stream", "kind", "role", "due_at", "overdue", "subject_id", "opened_at"],
     key: 1,
     ddl: "create table if not exists tasks (
   task_id blob primary key,
@@ -92,9 +83,7 @@ pub async fn list(store: &dyn Store) -> Result<TaskList, Problem> {
         subject_id: t.subject.map(uuid_of),
         opened_at: rfc3339(t.opened_at),
     });
-    Ok(TaskList {
-        tasks: lines.collect(),
-    })
+    Ok(TaskList { tasks: lines.collect() })
 }
 
 /// The open tasks on one stream.
@@ -102,11 +91,7 @@ pub async fn of_stream(store: &dyn Store, stream: StreamId) -> Result<Vec<OpenTa
     select(store, "where stream = $1 order by due_at", &[stream.into()]).await
 }
 
-async fn select(
-    store: &dyn Store,
-    rest: &str,
-    args: &[Value],
-) -> Result<Vec<OpenTask>, StoreError> {
+async fn select(store: &dyn Store, rest: &str, args: &[Value]) -> Result<Vec<OpenTask>, StoreError> {
     let sql = format!("select {} from tasks {rest}", TASKS.columns.join(","));
     let rows = store.query(&sql, args).await?;
     let tasks = rows.iter().map(|row| OpenTask {
@@ -130,16 +115,12 @@ impl View for OpenTasks {
 
     async fn apply(&self, tx: &mut Tx<'_>, facts: &[Fact]) -> Result<(), ViewError> {
         for fact in facts.iter().filter(|fact| fact.topic == self.0.name) {
-            let parts =
-                wire::split(&fact.payload).map_err(|_| ViewError::Unreadable("an event"))?;
+            let parts = wire::split(&fact.payload).map_err(|_| ViewError::Unreadable("an event"))?;
             match fact_name(self.0.context, parts.fact_number) {
                 Some("TaskOpened") => open(tx, fact, &parts.fact)?,
                 Some("TaskClosed") => {
                     let closed: TaskClosed = body(&parts.fact)?;
-                    tx.execute(
-                        "delete from tasks where task_id = $1",
-                        &[closed.task_id.into()],
-                    );
+                    tx.execute("delete from tasks where task_id = $1", &[closed.task_id.into()]);
                 }
                 _ => {}
             }
@@ -177,7 +158,5 @@ fn body<M: Message + Default>(fact: &[u8]) -> Result<M, ViewError> {
 
 fn role_word(role: i32) -> String {
     let name = ActorRole::try_from(role).unwrap_or(ActorRole::Unspecified);
-    name.as_str_name()
-        .trim_start_matches("ACTOR_ROLE_")
-        .to_ascii_lowercase()
+    name.as_str_name().trim_start_matches("ACTOR_ROLE_").to_ascii_lowercase()
 }

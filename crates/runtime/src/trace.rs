@@ -22,9 +22,7 @@ pub fn traceparent_of(span: &Span) -> Option<String> {
 pub fn current_trace_id() -> Option<String> {
     let context = Span::current().context();
     let span_context = context.span().span_context().clone();
-    span_context
-        .is_valid()
-        .then(|| span_context.trace_id().to_string())
+    span_context.is_valid().then(|| span_context.trace_id().to_string())
 }
 
 /// Takes a span up into a trace that began elsewhere.
@@ -81,12 +79,7 @@ fn is_lower_hex(text: &str, length: usize) -> bool {
 }
 
 fn render(context: &SpanContext) -> String {
-    format!(
-        "00-{}-{}-{:02x}",
-        context.trace_id(),
-        context.span_id(),
-        context.trace_flags().to_u8()
-    )
+    format!("00-{}-{}-{:02x}", context.trace_id(), context.span_id(), context.trace_flags().to_u8())
 }
 
 #[cfg(test)]

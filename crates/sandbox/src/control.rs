@@ -12,9 +12,7 @@ use crate::fault::{Fault, Faults};
 
 /// `GET` lists the faults waiting, `POST {"next": [..]}` adds to them, `DELETE` forgets them.
 pub(crate) fn faults(faults: Faults) -> Router {
-    Router::new()
-        .route("/_sandbox/faults", get(waiting).post(script).delete(clear))
-        .with_state(faults)
+    Router::new().route("/_sandbox/faults", get(waiting).post(script).delete(clear)).with_state(faults)
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -24,19 +22,13 @@ struct Script {
 }
 
 async fn waiting(State(faults): State<Faults>) -> Json<Script> {
-    Json(Script {
-        next: faults.waiting(),
-    })
+    Json(Script { next: faults.waiting() })
 }
 
 async fn script(State(faults): State<Faults>, Json(script): Json<Script>) -> Response {
     match faults.script_all(script.next) {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
-        Err(invalid) => (
-            StatusCode::BAD_REQUEST,
-            Json(json!({ "error": invalid.to_string() })),
-        )
-            .into_response(),
+        Err(invalid) => (StatusCode::BAD_REQUEST, Json(json!({ "error": invalid.to_string() }))).into_response(),
     }
 }
 

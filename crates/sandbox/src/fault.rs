@@ -50,42 +50,27 @@ pub enum InvalidFault {
 impl Fault {
     /// Answers `status` without acting.
     pub fn status(status: u16) -> Self {
-        Self {
-            status: Some(status),
-            ..Self::none()
-        }
+        Self { status: Some(status), ..Self::none() }
     }
 
     /// Refuses with the outside system's own `code` without acting.
     pub fn refuse(code: impl Into<String>) -> Self {
-        Self {
-            refuse: Some(code.into()),
-            ..Self::none()
-        }
+        Self { refuse: Some(code.into()), ..Self::none() }
     }
 
     /// Acts, waits, answers.
     pub fn delay(delay: Duration) -> Self {
-        Self {
-            delay_ms: u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
-            ..Self::none()
-        }
+        Self { delay_ms: u64::try_from(delay.as_millis()).unwrap_or(u64::MAX), ..Self::none() }
     }
 
     /// Acts, then closes the connection without a word.
     pub fn lost_reply() -> Self {
-        Self {
-            drop_before_reply: true,
-            ..Self::none()
-        }
+        Self { drop_before_reply: true, ..Self::none() }
     }
 
     /// Closes the connection without having acted.
     pub fn lost_request() -> Self {
-        Self {
-            drop_before_reply: true,
-            ..Self::status(503)
-        }
+        Self { drop_before_reply: true, ..Self::status(503) }
     }
 
     /// The same fault, for one operation only.
@@ -104,25 +89,14 @@ impl Fault {
 
     /// Behaves as if no fault were scripted.
     pub(crate) fn none() -> Self {
-        Self {
-            on: None,
-            times: 1,
-            status: None,
-            refuse: None,
-            delay_ms: 0,
-            drop_before_reply: false,
-        }
+        Self { on: None, times: 1, status: None, refuse: None, delay_ms: 0, drop_before_reply: false }
     }
 
     pub(crate) fn check(&self) -> Result<(), InvalidFault> {
         match (self.status, &self.refuse) {
             (Some(_), Some(_)) => Err(InvalidFault::Ambiguous),
-            (Some(status), None) if !(400..=599).contains(&status) => {
-                Err(InvalidFault::StatusOutOfRange)
-            }
-            (None, None) if self.delay_ms == 0 && !self.drop_before_reply => {
-                Err(InvalidFault::Harmless)
-            }
+            (Some(status), None) if !(400..=599).contains(&status) => Err(InvalidFault::StatusOutOfRange),
+            (None, None) if self.delay_ms == 0 && !self.drop_before_reply => Err(InvalidFault::Harmless),
             _ => Ok(()),
         }
     }
@@ -249,14 +223,8 @@ mod tests {
     fn a_fault_that_does_nothing_or_contradicts_itself_is_refused() {
         let faults = Faults::default();
         assert_eq!(faults.script(Fault::none()), Err(InvalidFault::Harmless));
-        assert_eq!(
-            faults.script(Fault::status(200)),
-            Err(InvalidFault::StatusOutOfRange)
-        );
-        let both = Fault {
-            status: Some(503),
-            ..Fault::refuse("R-0002")
-        };
+        assert_eq!(faults.script(Fault::status(200)), Err(InvalidFault::StatusOutOfRange));
+        let both = Fault { status: Some(503), ..Fault::refuse("R-0002") };
         assert_eq!(faults.script(both), Err(InvalidFault::Ambiguous));
         assert!(faults.waiting().is_empty());
     }

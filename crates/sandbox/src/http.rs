@@ -63,14 +63,9 @@ impl HttpServer {
     pub(crate) async fn start(addr: SocketAddr, router: Router) -> Result<Self, StartError> {
         let (listener, addr) = bind(addr).await?;
         let severed = Arc::<AtomicBool>::default();
-        let lines = Lines {
-            listener,
-            severed: Arc::clone(&severed),
-        };
+        let lines = Lines { listener, severed: Arc::clone(&severed) };
         let (stop, stopped) = oneshot::channel::<()>();
-        let service = router
-            .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-            .into_make_service_with_connect_info::<HangUp>();
+        let service = router.layer(DefaultBodyLimit::max(BODY_BYTES_MAX)).into_make_service_with_connect_info::<HangUp>();
         let serve = axum::serve(lines, service).with_graceful_shutdown(async {
             // An error means that the handle was dropped: stop as well.
             stopped.await.unwrap_or_default();
@@ -80,12 +75,7 @@ impl HttpServer {
                 tracing::error!(%addr, %error, "sandbox server ended");
             }
         });
-        Ok(Self {
-            addr,
-            severed,
-            stop: Some(stop),
-            task,
-        })
+        Ok(Self { addr, severed, stop: Some(stop), task })
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
@@ -102,10 +92,7 @@ impl HttpServer {
             // Fails only when the server has ended already.
             stop.send(()).unwrap_or_default();
         }
-        if tokio::time::timeout(STOP_WAIT, &mut self.task)
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(STOP_WAIT, &mut self.task).await.is_err() {
             tracing::debug!(addr = %self.addr, "exchanges cut off by the stop");
         }
     }
@@ -119,15 +106,9 @@ impl Drop for HttpServer {
 }
 
 /// Does what the fault leaves to be done: `act` (given the code to refuse with), wait, answer or hang up.
-pub(crate) async fn perform(
-    fault: Fault,
-    line: &HangUp,
-    act: impl FnOnce(Option<&str>) -> Response,
-) -> Response {
+pub(crate) async fn perform(fault: Fault, line: &HangUp, act: impl FnOnce(Option<&str>) -> Response) -> Response {
     let response = match fault.status {
-        Some(status) => StatusCode::from_u16(status)
-            .unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
-            .into_response(),
+        Some(status) => StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE).into_response(),
         None => act(fault.refuse.as_deref()),
     };
     fault.wait().await;
@@ -171,10 +152,7 @@ impl Listener for Lines {
 
     async fn accept(&mut self) -> (Line, SocketAddr) {
         let (stream, peer) = Listener::accept(&mut self.listener).await;
-        let hang_up = HangUp {
-            this_line: Arc::default(),
-            all_lines: Arc::clone(&self.severed),
-        };
+        let hang_up = HangUp { this_line: Arc::default(), all_lines: Arc::clone(&self.severed) };
         (Line { stream, hang_up }, peer)
     }
 
@@ -190,21 +168,13 @@ pub(crate) struct Line {
 }
 
 impl AsyncRead for Line {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Line {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if self.hang_up.is_asked() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }

@@ -15,10 +15,7 @@ pub(crate) struct Entry<'a> {
 
 /// The elements of `value[name]`; none when it is absent or no list.
 pub(crate) fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
-    value
-        .get(name)
-        .and_then(Value::as_array)
-        .map_or(&[], Vec::as_slice)
+    value.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 /// The text at a JSON pointer.
@@ -31,26 +28,18 @@ pub(crate) fn entries<'a>(bundle: &'a Value, resource_type: &str) -> Vec<Entry<'
     list(bundle, "entry")
         .iter()
         .filter(|entry| text(entry, "/resource/resourceType") == Some(resource_type))
-        .map(|entry| Entry {
-            full_url: text(entry, "/fullUrl").unwrap_or_default(),
-            resource: &entry["resource"],
-        })
+        .map(|entry| Entry { full_url: text(entry, "/fullUrl").unwrap_or_default(), resource: &entry["resource"] })
         .collect()
 }
 
 /// The extension whose URL ends in `/name`: older and newer EPS releases differ in what comes before.
 pub(crate) fn extension<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
-    list(value, "extension").iter().find(|extension| {
-        text(extension, "/url").is_some_and(|url| url.rsplit('/').next() == Some(name))
-    })
+    list(value, "extension").iter().find(|extension| text(extension, "/url").is_some_and(|url| url.rsplit('/').next() == Some(name)))
 }
 
 /// The value of the identifier of `system` in a list of identifiers.
 pub(crate) fn identifier<'a>(resource: &'a Value, system: &str) -> Option<&'a str> {
-    list(resource, "identifier")
-        .iter()
-        .find(|identifier| text(identifier, "/system") == Some(system))
-        .and_then(|identifier| text(identifier, "/value"))
+    list(resource, "identifier").iter().find(|identifier| text(identifier, "/system") == Some(system)).and_then(|identifier| text(identifier, "/value"))
 }
 
 /// Whether the text has the shape of a UUID.
@@ -74,12 +63,7 @@ pub(crate) fn is_json(headers: &HeaderMap) -> bool {
 
 /// A resource as a response.
 pub(crate) fn fhir(status: StatusCode, resource: &Value) -> Response {
-    (
-        status,
-        [(header::CONTENT_TYPE, FHIR_JSON)],
-        resource.to_string(),
-    )
-        .into_response()
+    (status, [(header::CONTENT_TYPE, FHIR_JSON)], resource.to_string()).into_response()
 }
 
 /// An `OperationOutcome` with a single error of a FHIR issue type.

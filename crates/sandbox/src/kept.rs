@@ -21,19 +21,13 @@ impl<T> fmt::Debug for Kept<T> {
 
 impl<T> Clone for Kept<T> {
     fn clone(&self) -> Self {
-        Self {
-            contents: Arc::clone(&self.contents),
-            changes: self.changes.clone(),
-        }
+        Self { contents: Arc::clone(&self.contents), changes: self.changes.clone() }
     }
 }
 
 impl<T: Default> Default for Kept<T> {
     fn default() -> Self {
-        Self {
-            contents: Arc::default(),
-            changes: watch::Sender::new(0),
-        }
+        Self { contents: Arc::default(), changes: watch::Sender::new(0) }
     }
 }
 

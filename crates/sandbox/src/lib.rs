@@ -76,10 +76,7 @@ impl Sandbox {
     /// # Errors
     /// [`StartError`] when a port is taken; what had started is stopped again.
     pub async fn start(ports: Ports) -> Result<Self, StartError> {
-        let mail = smtp::Options {
-            control: loopback(ports.smtp_control),
-            ..smtp::Options::default()
-        };
+        let mail = smtp::Options { control: loopback(ports.smtp_control), ..smtp::Options::default() };
         Ok(Self {
             eps: eps::Eps::start(loopback(ports.eps), eps::Options::default()).await?,
             fhir: fhir::SharedRecord::start(loopback(ports.fhir), fhir::Options::default()).await?,
@@ -88,21 +85,11 @@ impl Sandbox {
     }
 
     pub fn urls(&self) -> Urls {
-        Urls {
-            eps: self.eps.url(),
-            fhir: self.fhir.url(),
-            smtp: format!("smtp://{}", self.smtp.addr()),
-            smtp_control: self.smtp.control_url(),
-        }
+        Urls { eps: self.eps.url(), fhir: self.fhir.url(), smtp: format!("smtp://{}", self.smtp.addr()), smtp_control: self.smtp.control_url() }
     }
 
     pub fn summary(&self) -> Summary {
-        Summary {
-            urls: self.urls(),
-            eps: self.eps.counts(),
-            fhir: self.fhir.counts(),
-            smtp: self.smtp.counts(),
-        }
+        Summary { urls: self.urls(), eps: self.eps.counts(), fhir: self.fhir.counts(), smtp: self.smtp.counts() }
     }
 
     /// Stops all three; what they held is gone.

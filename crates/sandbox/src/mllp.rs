@@ -43,12 +43,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            code: "AA".to_owned(),
-            frame_bytes_max: 4 * 1024 * 1024,
-            control: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            faults: Faults::default(),
-        }
+        Self { code: "AA".to_owned(), frame_bytes_max: 4 * 1024 * 1024, control: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), faults: Faults::default() }
     }
 }
 
@@ -85,11 +80,7 @@ impl Receiver {
     /// [`StartError`] when an address is not loopback or taken.
     pub async fn start(addr: SocketAddr, options: Options) -> Result<Handle, StartError> {
         let control_addr = options.control;
-        let desk = Desk {
-            kept: Kept::default(),
-            faults: options.faults.clone(),
-            options,
-        };
+        let desk = Desk { kept: Kept::default(), faults: options.faults.clone(), options };
         let router = Router::new()
             .route("/_sandbox/messages", get(messages))
             .route("/_sandbox/counts", get(counts))
@@ -98,11 +89,7 @@ impl Receiver {
         let control = HttpServer::start(control_addr, router).await?;
         let sessions = desk.clone();
         let server = TcpServer::start(addr, move |stream| serve(stream, sessions.clone())).await?;
-        Ok(Handle {
-            server,
-            control,
-            desk,
-        })
+        Ok(Handle { server, control, desk })
     }
 }
 
@@ -140,10 +127,7 @@ impl Handle {
 
     /// Waits until `enough` holds of the counts; false when `deadline` passes first.
     pub async fn wait_until(&self, deadline: Duration, enough: impl Fn(&Counts) -> bool) -> bool {
-        self.desk
-            .kept
-            .wait_until(deadline, |kept| enough(&kept.counts()))
-            .await
+        self.desk.kept.wait_until(deadline, |kept| enough(&kept.counts())).await
     }
 
     /// Frees both ports and breaks off every session; what was held is gone with the handle.
@@ -161,16 +145,8 @@ struct Received {
 
 impl Received {
     fn counts(&self) -> Counts {
-        let ids: BTreeSet<&str> = self
-            .messages
-            .iter()
-            .map(|message| message.control_id.as_str())
-            .collect();
-        Counts {
-            messages: self.messages.len(),
-            control_ids: ids.len(),
-            refused: self.refused,
-        }
+        let ids: BTreeSet<&str> = self.messages.iter().map(|message| message.control_id.as_str()).collect();
+        Counts { messages: self.messages.len(), control_ids: ids.len(), refused: self.refused }
     }
 }
 
@@ -201,16 +177,8 @@ async fn serve(stream: TcpStream, desk: Desk) -> io::Result<()> {
             if refused || header.control_id.is_empty() {
                 kept.refused += 1;
             } else {
-                let Header {
-                    message_type,
-                    control_id,
-                    ..
-                } = header;
-                kept.messages.push(Message {
-                    message_type,
-                    control_id,
-                    content,
-                });
+                let Header { message_type, control_id, .. } = header;
+                kept.messages.push(Message { message_type, control_id, content });
             }
         });
         fault.wait().await;
@@ -224,25 +192,16 @@ async fn serve(stream: TcpStream, desk: Desk) -> io::Result<()> {
 }
 
 /// The content of the next frame, skipping whatever lies between frames; none when the sender has gone.
-async fn frame(
-    read: &mut (impl AsyncBufRead + Unpin),
-    bytes_max: usize,
-) -> io::Result<Option<Vec<u8>>> {
+async fn frame(read: &mut (impl AsyncBufRead + Unpin), bytes_max: usize) -> io::Result<Option<Vec<u8>>> {
     let mut between = Vec::new();
-    (&mut *read)
-        .take(bytes_max as u64)
-        .read_until(START, &mut between)
-        .await?;
+    (&mut *read).take(bytes_max as u64).read_until(START, &mut between).await?;
     if between.last() != Some(&START) {
         return Ok(None);
     }
     let mut content = Vec::new();
     loop {
         let room = (bytes_max + 1).saturating_sub(content.len());
-        let found = (&mut *read)
-            .take(room as u64)
-            .read_until(END, &mut content)
-            .await?;
+        let found = (&mut *read).take(room as u64).read_until(END, &mut content).await?;
         if found == 0 || content.last() != Some(&END) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -272,13 +231,7 @@ impl Header {
         let separator = segment.chars().next()?;
         // After the cut, field n of HL7 (MSH-1 being the separator itself) stands at n - 1.
         let fields: Vec<&str> = segment.split(separator).collect();
-        let field = |number: usize| {
-            fields
-                .get(number - 1)
-                .copied()
-                .unwrap_or_default()
-                .to_owned()
-        };
+        let field = |number: usize| fields.get(number - 1).copied().unwrap_or_default().to_owned();
         let header = Self {
             sending: [field(3), field(4)],
             receiving: [field(5), field(6)],
@@ -292,14 +245,7 @@ impl Header {
 
     /// The framed reply: sides swapped, the message's own control id in MSA-2.
     fn acknowledgement(&self, code: &str) -> Vec<u8> {
-        let Self {
-            sending,
-            receiving,
-            control_id,
-            processing_id,
-            version,
-            ..
-        } = self;
+        let Self { sending, receiving, control_id, processing_id, version, .. } = self;
         let trigger = self.message_type.split('^').nth(1).unwrap_or_default();
         let time = jiff::Timestamp::now().strftime("%Y%m%d%H%M%S+0000");
         let text = format!(
@@ -316,16 +262,8 @@ struct Wanted {
 }
 
 async fn messages(State(desk): State<Desk>, Query(wanted): Query<Wanted>) -> Json<Vec<Message>> {
-    let fits = |message: &&Message| {
-        wanted
-            .control_id
-            .as_deref()
-            .is_none_or(|id| message.control_id == id)
-    };
-    Json(
-        desk.kept
-            .read(|kept| kept.messages.iter().filter(fits).cloned().collect()),
-    )
+    let fits = |message: &&Message| wanted.control_id.as_deref().is_none_or(|id| message.control_id == id);
+    Json(desk.kept.read(|kept| kept.messages.iter().filter(fits).cloned().collect()))
 }
 
 async fn counts(State(desk): State<Desk>) -> Json<Counts> {

@@ -15,17 +15,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
-use opentelemetry_proto::tonic::collector::metrics::v1::{
-    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
-};
-use opentelemetry_proto::tonic::collector::trace::v1::{
-    ExportTraceServiceRequest, ExportTraceServiceResponse,
-};
+use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsServiceRequest, ExportMetricsServiceResponse};
+use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
-use opentelemetry_proto::tonic::metrics::v1::{
-    Metric as WireMetric, metric::Data, number_data_point,
-};
+use opentelemetry_proto::tonic::metrics::v1::{Metric as WireMetric, metric::Data, number_data_point};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span as WireSpan;
 use prost::Message;
@@ -117,10 +111,7 @@ impl Collector {
     /// # Errors
     /// [`StartError`] when the address is not loopback or taken.
     pub async fn start(addr: SocketAddr, options: Options) -> Result<Handle, StartError> {
-        let intake = Intake {
-            kept: Kept::default(),
-            faults: options.faults,
-        };
+        let intake = Intake { kept: Kept::default(), faults: options.faults };
         let router = Router::new()
             .route("/v1/traces", post(traces))
             .route("/v1/metrics", post(metrics))
@@ -129,10 +120,7 @@ impl Collector {
             .route("/_sandbox/counts", get(counts))
             .with_state(intake.clone())
             .merge(control::faults(intake.faults.clone()));
-        Ok(Handle {
-            server: HttpServer::start(addr, router).await?,
-            intake,
-        })
+        Ok(Handle { server: HttpServer::start(addr, router).await?, intake })
     }
 }
 
@@ -174,9 +162,7 @@ impl Handle {
 
     /// The names of all metrics seen.
     pub fn metric_names(&self) -> BTreeSet<String> {
-        self.intake
-            .kept
-            .read(|kept| kept.points.iter().map(|point| point.name.clone()).collect())
+        self.intake.kept.read(|kept| kept.points.iter().map(|point| point.name.clone()).collect())
     }
 
     pub fn counts(&self) -> Counts {
@@ -184,15 +170,8 @@ impl Handle {
     }
 
     /// Waits until `enough` holds of the spans received; false when `deadline` passes first.
-    pub async fn wait_for_spans(
-        &self,
-        deadline: Duration,
-        enough: impl Fn(&[Span]) -> bool,
-    ) -> bool {
-        self.intake
-            .kept
-            .wait_until(deadline, |kept| enough(&kept.spans))
-            .await
+    pub async fn wait_for_spans(&self, deadline: Duration, enough: impl Fn(&[Span]) -> bool) -> bool {
+        self.intake.kept.wait_until(deadline, |kept| enough(&kept.spans)).await
     }
 
     /// Frees the port; what was held is gone with the handle.
@@ -210,17 +189,8 @@ struct Telemetry {
 
 impl Telemetry {
     fn counts(&self) -> Counts {
-        let traces: BTreeSet<&str> = self
-            .spans
-            .iter()
-            .map(|span| span.trace_id.as_str())
-            .collect();
-        Counts {
-            spans: self.spans.len(),
-            traces: traces.len(),
-            metric_points: self.points.len(),
-            unreadable: self.unreadable,
-        }
+        let traces: BTreeSet<&str> = self.spans.iter().map(|span| span.trace_id.as_str()).collect();
+        Counts { spans: self.spans.len(), traces: traces.len(), metric_points: self.points.len(), unreadable: self.unreadable }
     }
 }
 
@@ -232,13 +202,7 @@ struct Intake {
 
 impl Intake {
     fn trace(&self, trace_id: &str) -> Vec<Span> {
-        let mut found: Vec<Span> = self.kept.read(|kept| {
-            kept.spans
-                .iter()
-                .filter(|span| span.trace_id.eq_ignore_ascii_case(trace_id))
-                .cloned()
-                .collect()
-        });
+        let mut found: Vec<Span> = self.kept.read(|kept| kept.spans.iter().filter(|span| span.trace_id.eq_ignore_ascii_case(trace_id)).cloned().collect());
         found.sort_by_key(|span| span.start_unix_nanos);
         found
     }
@@ -249,11 +213,7 @@ impl Intake {
     }
 }
 
-async fn traces(
-    State(intake): State<Intake>,
-    ConnectInfo(line): ConnectInfo<HangUp>,
-    body: Bytes,
-) -> Response {
+async fn traces(State(intake): State<Intake>, ConnectInfo(line): ConnectInfo<HangUp>, body: Bytes) -> Response {
     perform(intake.faults.take("traces"), &line, |refuse| {
         let Ok(request) = ExportTraceServiceRequest::decode(body) else {
             return intake.unreadable();
@@ -265,8 +225,7 @@ async fn traces(
             for group in request.resource_spans {
                 let service = service_name(group.resource.as_ref());
                 let arrived = group.scope_spans.into_iter().flat_map(|scope| scope.spans);
-                kept.spans
-                    .extend(arrived.map(|span| decode_span(&service, span)));
+                kept.spans.extend(arrived.map(|span| decode_span(&service, span)));
             }
         });
         protobuf(&ExportTraceServiceResponse::default())
@@ -274,11 +233,7 @@ async fn traces(
     .await
 }
 
-async fn metrics(
-    State(intake): State<Intake>,
-    ConnectInfo(line): ConnectInfo<HangUp>,
-    body: Bytes,
-) -> Response {
+async fn metrics(State(intake): State<Intake>, ConnectInfo(line): ConnectInfo<HangUp>, body: Bytes) -> Response {
     perform(intake.faults.take("metrics"), &line, |refuse| {
         let Ok(request) = ExportMetricsServiceRequest::decode(body) else {
             return intake.unreadable();
@@ -290,8 +245,7 @@ async fn metrics(
             for group in request.resource_metrics {
                 let service = service_name(group.resource.as_ref());
                 let arrived = group.scope_metrics.iter().flat_map(|scope| &scope.metrics);
-                kept.points
-                    .extend(arrived.flat_map(|metric| decode_metric(&service, metric)));
+                kept.points.extend(arrived.flat_map(|metric| decode_metric(&service, metric)));
             }
         });
         protobuf(&ExportMetricsServiceResponse::default())
@@ -300,20 +254,13 @@ async fn metrics(
 }
 
 fn protobuf(message: &impl Message) -> Response {
-    (
-        [(header::CONTENT_TYPE, "application/x-protobuf")],
-        message.encode_to_vec(),
-    )
-        .into_response()
+    ([(header::CONTENT_TYPE, "application/x-protobuf")], message.encode_to_vec()).into_response()
 }
 
 fn service_name(resource: Option<&Resource>) -> String {
     let named = resource.and_then(|resource| {
         let attributes = attributes(&resource.attributes);
-        attributes
-            .get("service.name")
-            .and_then(Value::as_str)
-            .map(str::to_owned)
+        attributes.get("service.name").and_then(Value::as_str).map(str::to_owned)
     });
     named.unwrap_or_default()
 }
@@ -328,22 +275,11 @@ fn decode_span(service: &str, span: WireSpan) -> Span {
         parent_span_id: (!span.parent_span_id.is_empty()).then(|| hex(&span.parent_span_id)),
         name: span.name,
         attributes: attributes(&span.attributes),
-        events: span
-            .events
-            .into_iter()
-            .map(|event| SpanEvent {
-                attributes: attributes(&event.attributes),
-                name: event.name,
-            })
-            .collect(),
+        events: span.events.into_iter().map(|event| SpanEvent { attributes: attributes(&event.attributes), name: event.name }).collect(),
         links: span
             .links
             .iter()
-            .map(|link| SpanLink {
-                trace_id: hex(&link.trace_id),
-                span_id: hex(&link.span_id),
-                attributes: attributes(&link.attributes),
-            })
+            .map(|link| SpanLink { trace_id: hex(&link.trace_id), span_id: hex(&link.span_id), attributes: attributes(&link.attributes) })
             .collect(),
         start_unix_nanos: span.start_time_unix_nano,
         end_unix_nanos: span.end_time_unix_nano,
@@ -358,59 +294,20 @@ fn decode_metric(service: &str, metric: &WireMetric) -> Vec<MetricPoint> {
     };
     let points: Vec<(Attributes, f64)> = match &metric.data {
         None => Vec::new(),
-        Some(Data::Gauge(gauge)) => gauge
-            .data_points
-            .iter()
-            .map(|point| {
-                (
-                    attributes(&point.attributes),
-                    point.value.as_ref().map_or(0.0, number),
-                )
-            })
-            .collect(),
-        Some(Data::Sum(sum)) => sum
-            .data_points
-            .iter()
-            .map(|point| {
-                (
-                    attributes(&point.attributes),
-                    point.value.as_ref().map_or(0.0, number),
-                )
-            })
-            .collect(),
-        Some(Data::Histogram(histogram)) => histogram
-            .data_points
-            .iter()
-            .map(|point| (attributes(&point.attributes), point.count as f64))
-            .collect(),
-        Some(Data::ExponentialHistogram(histogram)) => histogram
-            .data_points
-            .iter()
-            .map(|point| (attributes(&point.attributes), point.count as f64))
-            .collect(),
-        Some(Data::Summary(summary)) => summary
-            .data_points
-            .iter()
-            .map(|point| (attributes(&point.attributes), point.count as f64))
-            .collect(),
+        Some(Data::Gauge(gauge)) => gauge.data_points.iter().map(|point| (attributes(&point.attributes), point.value.as_ref().map_or(0.0, number))).collect(),
+        Some(Data::Sum(sum)) => sum.data_points.iter().map(|point| (attributes(&point.attributes), point.value.as_ref().map_or(0.0, number))).collect(),
+        Some(Data::Histogram(histogram)) => histogram.data_points.iter().map(|point| (attributes(&point.attributes), point.count as f64)).collect(),
+        Some(Data::ExponentialHistogram(histogram)) => histogram.data_points.iter().map(|point| (attributes(&point.attributes), point.count as f64)).collect(),
+        Some(Data::Summary(summary)) => summary.data_points.iter().map(|point| (attributes(&point.attributes), point.count as f64)).collect(),
     };
     points
         .into_iter()
-        .map(|(attributes, value)| MetricPoint {
-            service: service.to_owned(),
-            name: metric.name.clone(),
-            unit: metric.unit.clone(),
-            attributes,
-            value,
-        })
+        .map(|(attributes, value)| MetricPoint { service: service.to_owned(), name: metric.name.clone(), unit: metric.unit.clone(), attributes, value })
         .collect()
 }
 
 fn attributes(pairs: &[KeyValue]) -> Attributes {
-    pairs
-        .iter()
-        .map(|pair| (pair.key.clone(), plain(pair.value.as_ref())))
-        .collect()
+    pairs.iter().map(|pair| (pair.key.clone(), plain(pair.value.as_ref()))).collect()
 }
 
 fn plain(value: Option<&AnyValue>) -> Value {
@@ -421,23 +318,17 @@ fn plain(value: Option<&AnyValue>) -> Value {
         Some(Any::BoolValue(flag)) => json!(flag),
         Some(Any::IntValue(number)) => json!(number),
         Some(Any::DoubleValue(number)) => json!(number),
-        Some(Any::ArrayValue(array)) => array
-            .values
-            .iter()
-            .map(|value| plain(Some(value)))
-            .collect(),
+        Some(Any::ArrayValue(array)) => array.values.iter().map(|value| plain(Some(value))).collect(),
         Some(Any::KvlistValue(list)) => json!(attributes(&list.values)),
         Some(Any::BytesValue(bytes)) => json!(hex(bytes)),
     }
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("writing to a String cannot fail");
-            text
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a String cannot fail");
+        text
+    })
 }
 
 #[derive(Debug, Deserialize)]

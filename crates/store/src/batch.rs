@@ -5,8 +5,8 @@ use crate::writer::BatchError;
 use futures_util::FutureExt;
 use hearthline_contracts::topics::Topic;
 use hearthline_eventing::{
-    Answer, CheckpointChange, ClaimHolder, ClaimKey, ClaimRule, Conn, DbError, DeliveryChange, EVENT_BYTES_MAX, Fact, Row, Script, StoreError, TimerChange, Tx, Unit, Value, View,
-    ViewError, now_us,
+    Answer, CheckpointChange, ClaimHolder, ClaimKey, ClaimRule, Conn, DbError, DeliveryChange, EVENT_BYTES_MAX, Fact, Row, Script, StoreError, TimerChange, Tx,
+    Unit, Value, View, ViewError, now_us,
 };
 use hearthline_nhs::StreamId;
 use std::collections::{BTreeMap, HashMap};
@@ -155,12 +155,8 @@ impl Ledger {
         let archive_seq = one(conn, "select coalesce(max(seq), 0) from archive").await?;
         let mut script = Script::default();
         script.push("select subscription, topic, partition, next_offset, epoch from checkpoints", &[]);
-        let checkpoints = conn
-            .run(script)
-            .await?
-            .iter()
-            .map(|r| ((r.text(0).to_owned(), r.text(1).to_owned(), partition(r.int(2))), (r.int(3), r.int(4))))
-            .collect();
+        let checkpoints =
+            conn.run(script).await?.iter().map(|r| ((r.text(0).to_owned(), r.text(1).to_owned(), partition(r.int(2))), (r.int(3), r.int(4)))).collect();
         let mut script = Script::default();
         script.push("select holder, until from lease", &[]);
         let lease = conn.run(script).await?.first().map(|r| (r.id(0), r.int(1)));

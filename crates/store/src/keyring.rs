@@ -169,7 +169,9 @@ async fn empty_wal(conn: &mut SqliteConn) -> Result<(), KeyringError> {
     script.push("pragma wal_checkpoint(truncate)", &[]);
     let is_busy = conn.run(script).await.map_err(unavailable)?.first().is_none_or(|r| r.flag(0));
     if is_busy {
-        return Err(KeyringError::Unavailable("another process reads the keyring, so its write-ahead log still holds what was destroyed; repeat it".to_owned()));
+        return Err(KeyringError::Unavailable(
+            "another process reads the keyring, so its write-ahead log still holds what was destroyed; repeat it".to_owned(),
+        ));
     }
     Ok(())
 }

@@ -157,7 +157,8 @@ async fn apply(target: &mut SqliteConn, views: &[Arc<dyn View>], facts: &[Fact])
 fn fact(row: Row, own: Option<&'static Topic>) -> Result<Fact, StoreError> {
     let undecodable = |_| StoreError::Refused("an archived fact does not decode".to_owned());
     let payload = wire::without_personal(row.blob(2)).map_err(undecodable)?;
-    let topic = own.or_else(|| topics::by_name(row.text(1))).ok_or_else(|| StoreError::Refused("the archive names a topic that is not in the catalogue".to_owned()))?;
+    let topic =
+        own.or_else(|| topics::by_name(row.text(1))).ok_or_else(|| StoreError::Refused("the archive names a topic that is not in the catalogue".to_owned()))?;
     let parts = wire::split(&payload).map_err(undecodable)?;
     Ok(Fact { topic: topic.name, envelope: parts.envelope, sealed: None, payload })
 }

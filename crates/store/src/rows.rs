@@ -1,7 +1,9 @@
 //! A judged unit as rows and statements: each table gets one plain statement a batch where it can.
 
 use crate::batch::{Batch, Ledger, Overlay, Standing, append};
-use hearthline_eventing::{CheckpointChange, Claim, ClaimHolder, ClaimKey, ClaimRule, DeliveryChange, Fact, InboxChange, ParkedChange, Script, TimerChange, Unit, Value};
+use hearthline_eventing::{
+    CheckpointChange, Claim, ClaimHolder, ClaimKey, ClaimRule, DeliveryChange, Fact, InboxChange, ParkedChange, Script, TimerChange, Unit, Value,
+};
 use hearthline_nhs::StreamId;
 use std::collections::{BTreeMap, HashMap};
 
@@ -62,7 +64,12 @@ impl Rows {
             for fact in &consumed.facts {
                 if consumed.archive {
                     batch.archive_seq += 1;
-                    self.archive.push(vec![batch.archive_seq.into(), batch.position.into(), fact.topic.into(), hearthline_contracts::wire::without_personal(&fact.payload).expect("a consumed payload was split before").into()]);
+                    self.archive.push(vec![
+                        batch.archive_seq.into(),
+                        batch.position.into(),
+                        fact.topic.into(),
+                        hearthline_contracts::wire::without_personal(&fact.payload).expect("a consumed payload was split before").into(),
+                    ]);
                 }
                 batch.facts.push(fact.clone());
             }
@@ -71,7 +78,15 @@ impl Rows {
             self.blobs.push(vec![blob.id.into(), blob.stream.into(), blob.media_type.into(), blob.sealed.clone().into(), blob.digest.into(), blob.at.into()]);
         }
         for a in &unit.audit {
-            self.audit.push(vec![a.at.into(), a.role.into(), a.pseudonym.into(), a.organisation.as_str().into(), a.action.into(), a.whose.into(), a.why.as_str().into()]);
+            self.audit.push(vec![
+                a.at.into(),
+                a.role.into(),
+                a.pseudonym.into(),
+                a.organisation.as_str().into(),
+                a.action.into(),
+                a.whose.into(),
+                a.why.as_str().into(),
+            ]);
         }
         batch.work |= self.outward(unit, overlay);
         if let Some(cursor) = unit.relayed {
@@ -97,7 +112,14 @@ impl Rows {
             position.into(),
             claim.expires_at.into(),
         ];
-        let holder = ClaimHolder { scope: claim.scope.to_owned(), key: claim.key.clone(), digest: claim.digest.clone(), owner: claim.owner, version: claim.version, position };
+        let holder = ClaimHolder {
+            scope: claim.scope.to_owned(),
+            key: claim.key.clone(),
+            digest: claim.digest.clone(),
+            owner: claim.owner,
+            version: claim.version,
+            position,
+        };
         let held = Standing::Held(holder, claim.expires_at);
         let standing = ledger.standing(overlay, &key, now);
         if standing == Standing::Free || (standing == Standing::Unknown && claim.rule == ClaimRule::KeepFirst) {
@@ -134,7 +156,9 @@ impl Rows {
 
     fn checkpoint(&mut self, change: &CheckpointChange, overlay: &mut Overlay) {
         let (subscription, topic, partition, next, epoch) = match change {
-            CheckpointChange::Take { subscription, topic, partition, from_epoch, next_offset } => (subscription, topic, partition, *next_offset, from_epoch + 1),
+            CheckpointChange::Take { subscription, topic, partition, from_epoch, next_offset } => {
+                (subscription, topic, partition, *next_offset, from_epoch + 1)
+            }
             CheckpointChange::Advance { subscription, topic, partition, epoch, to, .. } => (subscription, topic, partition, *to, *epoch),
         };
         self.rest.push(
@@ -192,8 +216,10 @@ impl Rows {
                     overlay.timers.insert((*stream, (*name).to_owned()), None);
                 }
                 TimerChange::Fired { stream, name, due_at } => {
-                    self.rest
-                        .push("delete from timers where stream = $1 and name = $2 and due_at = $3", &[(*stream).into(), name.as_str().into(), (*due_at).into()]);
+                    self.rest.push(
+                        "delete from timers where stream = $1 and name = $2 and due_at = $3",
+                        &[(*stream).into(), name.as_str().into(), (*due_at).into()],
+                    );
                     overlay.timers.insert((*stream, name.clone()), None);
                 }
             }

@@ -91,7 +91,15 @@ impl SqliteStore {
         let views = options.views.clone();
         let writer = Writer::start(conn, &options).await?;
         let checkpoints = tokio::spawn(move_wal(file.clone(), writer.committed(), writer.clone()));
-        Ok(SqliteStore { service: options.service, topic: options.topic, readers, writer, file, views, checkpoints: Arc::new(AbortOnDrop(tokio::sync::Mutex::new(checkpoints))) })
+        Ok(SqliteStore {
+            service: options.service,
+            topic: options.topic,
+            readers,
+            writer,
+            file,
+            views,
+            checkpoints: Arc::new(AbortOnDrop(tokio::sync::Mutex::new(checkpoints))),
+        })
     }
 
     /// Runs a function on the writing connection between two batches (rebuild's swap).

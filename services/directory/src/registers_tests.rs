@@ -1,7 +1,8 @@
 use super::*;
 
 const HEADER: &str = "ods_code,cqc_location_id,name,address_line_1,address_line_2,town,postcode,uprn,beds,home_type,controller_ods,latitude,longitude,live_from,secure_email,secure_email_verified_on,practice_ods\n";
-const OAK: &str = "VL1A2,1-1234567,Oak Lodge,12 High Street,,Southampton,so166yd,100012345678,40,nursing,QRL,50.93,-1.43,2026-03-01,oak@nhs.net,2026-02-20,J82001\n";
+const OAK: &str =
+    "VL1A2,1-1234567,Oak Lodge,12 High Street,,Southampton,so166yd,100012345678,40,nursing,QRL,50.93,-1.43,2026-03-01,oak@nhs.net,2026-02-20,J82001\n";
 
 fn home_row(line: &str) -> Result<HomeRow, String> {
     homes(format!("{HEADER}{line}").as_bytes()).expect("a register").remove(0).parsed

@@ -65,7 +65,15 @@ impl Streams {
     }
 
     /// Events for a stream, encoded and sealed. Nothing where there are none.
-    pub async fn write(&self, stream: StreamId, expected: u64, events: &[Event], occurred: &Occurred, cause: &Cause, now: i64) -> Result<Option<Write>, NotNow> {
+    pub async fn write(
+        &self,
+        stream: StreamId,
+        expected: u64,
+        events: &[Event],
+        occurred: &Occurred,
+        cause: &Cause,
+        now: i64,
+    ) -> Result<Option<Write>, NotNow> {
         if events.is_empty() {
             return Ok(None);
         }

@@ -97,7 +97,9 @@ fn own(tx: &mut Tx<'_>, fact: &Fact, event: &Event) {
             ],
         ),
         Event::HomeWentLive { live_from_us } => tx.execute("update homes set live_from = $2 where id = $1", &[stream, (*live_from_us).into()]),
-        Event::SecureEmailVerified(email) => tx.execute("update homes set email_verified_on = $2 where id = $1", &[stream, email.verified_on.to_string().into()]),
+        Event::SecureEmailVerified(email) => {
+            tx.execute("update homes set email_verified_on = $2 where id = $1", &[stream, email.verified_on.to_string().into()])
+        }
         Event::GpAligned { alignment, .. } => tx.execute("update homes set practice_ods = $2 where id = $1", &[stream, alignment.ods.as_str().into()]),
         Event::TaskOpened { id, kind, due_at_us, subject } => tx.execute(
             "insert into tasks (id, stream, kind, due_at, subject) values ($1,$2,$3,$4,$5) on conflict (id) do nothing",
@@ -132,10 +134,9 @@ fn of_call(tx: &mut Tx<'_>, fact: &Fact, call: &CallFact) {
                 if resident.provisional { said() } else { Value::Null },
             ],
         ),
-        CallFact::Identified { resident, .. } if resident.provisional => tx.execute(
-            "update calls set provisional = $2, said = coalesce($3, said) where id = $1",
-            &[stream, (*resident.id.bytes()).into(), said()],
-        ),
+        CallFact::Identified { resident, .. } if resident.provisional => {
+            tx.execute("update calls set provisional = $2, said = coalesce($3, said) where id = $1", &[stream, (*resident.id.bytes()).into(), said()])
+        }
         // It is known who it is: what was said is needed no longer.
         CallFact::Identified { .. } => tx.execute("update calls set provisional = null, said = null where id = $1", &[stream]),
     }

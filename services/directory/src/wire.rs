@@ -14,7 +14,7 @@ use hearthline_contracts::types::{self, Demographics, IdentityStatus, TaskClosur
 use hearthline_contracts::wire;
 use hearthline_eventing::{Fact, NewEvent, Occurred, PersonalBytes};
 use hearthline_nhs::{
-    Coordinates, CqcLocationId, DateOfBirth, EmailAddress, HomeId, Interval, NhsNumber, OdsCode, OpeningHours, Personal, PersonName, Postcode, PracticeId,
+    Coordinates, CqcLocationId, DateOfBirth, EmailAddress, HomeId, Interval, NhsNumber, OdsCode, OpeningHours, PersonName, Personal, Postcode, PracticeId,
     ResidentId, TaskId,
 };
 use jiff::civil::{Date, Weekday};
@@ -94,11 +94,9 @@ pub fn encode(event: &Event, occurred: Occurred) -> NewEvent {
             .into(),
             None,
         ),
-        Event::TaskClosed { id: task, kind, closure } => (
-            "TaskClosed",
-            types::TaskClosed { task_id: id(task.bytes()), kind: kind.as_str().to_owned(), closure: closure_out(*closure).into() }.into(),
-            None,
-        ),
+        Event::TaskClosed { id: task, kind, closure } => {
+            ("TaskClosed", types::TaskClosed { task_id: id(task.bytes()), kind: kind.as_str().to_owned(), closure: closure_out(*closure).into() }.into(), None)
+        }
         Event::PersonalDataDestroyed => ("PersonalDataDestroyed", types::PersonalDataDestroyed::default().into(), None),
     };
     let fact: Pb = fact;
@@ -146,11 +144,9 @@ pub fn decode(fact: &Fact, personal: Option<&PersonalBytes>) -> Result<Option<Ev
             due_at_us: t.due_at_us,
             subject: if t.subject_id.is_empty() { None } else { Some(resident(&t.subject_id)?) },
         },
-        Pb::TaskClosed(t) => Event::TaskClosed {
-            id: task(&t.task_id)?,
-            kind: TaskKind::parse(&t.kind).ok_or(Unreadable("a task's kind"))?,
-            closure: closure_in(t.closure()),
-        },
+        Pb::TaskClosed(t) => {
+            Event::TaskClosed { id: task(&t.task_id)?, kind: TaskKind::parse(&t.kind).ok_or(Unreadable("a task's kind"))?, closure: closure_in(t.closure()) }
+        }
         Pb::PersonalDataDestroyed(_) => Event::PersonalDataDestroyed,
         Pb::IdentifierAdded(_) | Pb::IdentifierCorrected(_) => return Ok(None),
     }))
@@ -204,7 +200,11 @@ pub fn said(fact: &Fact, personal: Option<&PersonalBytes>) -> Result<Said, Unrea
         (_, Ok(number)) => NumberSaid::Number(number),
         (_, Err(_)) => NumberSaid::Unusable,
     };
-    Ok(Said { name: PersonName::parse(&d.family_name, &d.given_names.join(" ")).ok(), date_of_birth: DateOfBirth::parse(&d.date_of_birth).ok(), nhs_number: number })
+    Ok(Said {
+        name: PersonName::parse(&d.family_name, &d.given_names.join(" ")).ok(),
+        date_of_birth: DateOfBirth::parse(&d.date_of_birth).ok(),
+        nhs_number: number,
+    })
 }
 
 /// What of a hospital's reports concerns the directory.
@@ -221,11 +221,9 @@ pub fn hospital_fact(fact: &Fact) -> Result<Option<HospitalFact>, Unreadable> {
         Some(HospitalFactPb::PatientsMerged(m)) => {
             Some(HospitalFact::PatientsMerged { survivor: resident(&m.survivor_resident_id)?, retired: resident(&m.retired_resident_id)? })
         }
-        Some(HospitalFactPb::DeathReported(d)) => Some(HospitalFact::DeathReported {
-            resident: resident(&d.resident_id)?,
-            on: date(&d.died_on)?,
-            at_us: (d.died_at_us != 0).then_some(d.died_at_us),
-        }),
+        Some(HospitalFactPb::DeathReported(d)) => {
+            Some(HospitalFact::DeathReported { resident: resident(&d.resident_id)?, on: date(&d.died_on)?, at_us: (d.died_at_us != 0).then_some(d.died_at_us) })
+        }
         _ => None,
     })
 }
@@ -352,10 +350,7 @@ fn demographics(p: &Person) -> Demographics {
 fn person_in(personal: Option<&PersonalBytes>) -> Result<Personal<Person>, Unreadable> {
     let Some(personal) = personal else { return Ok(Personal::Withheld) };
     personal.try_map(|bytes| {
-        let d = pb::ResidentRegisteredPersonal::decode(bytes.as_slice())
-            .ok()
-            .and_then(|p| p.demographics)
-            .ok_or(Unreadable("a resident's demographics"))?;
+        let d = pb::ResidentRegisteredPersonal::decode(bytes.as_slice()).ok().and_then(|p| p.demographics).ok_or(Unreadable("a resident's demographics"))?;
         Ok(Person {
             name: PersonName::parse(&d.family_name, &d.given_names.join(" ")).map_err(|_| Unreadable("a resident's name"))?,
             date_of_birth: DateOfBirth::parse(&d.date_of_birth).map_err(|_| Unreadable("a date of birth"))?,

@@ -59,7 +59,8 @@ impl Directory {
     async fn send(&self, role: Role, method: &str, path: &str, kind: &str, body: String, key: &str) -> (u16, Value) {
         let grant = Grant { subject: format!("somebody in the role {role}"), role, org: OdsCode::parse("QRL").expect("valid"), home: None, session: false };
         let token = self.issuer.token(&grant, SystemTime::now(), Duration::from_secs(600)).expect("token");
-        let request = hearthline_runtime::client::build(|c| c).expect("a client")
+        let request = hearthline_runtime::client::build(|c| c)
+            .expect("a client")
             .request(method.parse().expect("a method"), format!("{}{path}", self.url))
             .bearer_auth(token)
             .header("idempotency-key", key)
@@ -117,7 +118,13 @@ fn number(n: u32) -> String {
 }
 
 fn said(nhs_number: &str, born: &str) -> Demographics {
-    Demographics { family_name: "Testperson".into(), given_names: vec!["Ada".into()], date_of_birth: born.into(), nhs_number: nhs_number.into(), ..Default::default() }
+    Demographics {
+        family_name: "Testperson".into(),
+        given_names: vec!["Ada".into()],
+        date_of_birth: born.into(),
+        nhs_number: nhs_number.into(),
+        ..Default::default()
+    }
 }
 
 async fn until<F, Fut>(what: &str, mut look: F)

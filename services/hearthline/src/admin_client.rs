@@ -16,7 +16,8 @@ pub struct Client {
 impl Client {
     pub fn of_folder(folder: &Path) -> anyhow::Result<Self> {
         let admin = AdminFile::read(folder)?;
-        let token = admin.token.context("admin.json holds no operator's token; the process uses another issuer: call its /ops routes with a token of that issuer")?;
+        let token =
+            admin.token.context("admin.json holds no operator's token; the process uses another issuer: call its /ops routes with a token of that issuer")?;
         let http = hearthline_runtime::client::build(|c| c.timeout(Duration::from_secs(600)))?;
         Ok(Client { base: format!("http://{}", admin.http), token, http })
     }
@@ -26,7 +27,8 @@ impl Client {
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        let request = self.http.post(format!("{}{path}", self.base)).bearer_auth(&self.token).header("idempotency-key", uuid::Uuid::new_v4().to_string()).json(body);
+        let request =
+            self.http.post(format!("{}{path}", self.base)).bearer_auth(&self.token).header("idempotency-key", uuid::Uuid::new_v4().to_string()).json(body);
         Self::answer(request.send().await).await
     }
 

@@ -6,10 +6,10 @@
 use crate::{admin_client::Client, bench, demo, doctor, up};
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
+use hearthline_nhs::{HomeId, OdsCode};
 use hearthline_runtime::auth::{Grant, Issuer, Role};
 use hearthline_runtime::config::{Config, Sources};
 use hearthline_runtime::lock::DataFolder;
-use hearthline_nhs::{HomeId, OdsCode};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -130,7 +130,12 @@ pub struct TokenArgs {
 pub enum ParkedCommand {
     List,
     /// Shows one record without its personal part.
-    Show { service: String, topic: String, partition: u16, offset: i64 },
+    Show {
+        service: String,
+        topic: String,
+        partition: u16,
+        offset: i64,
+    },
     /// Tries one record again, or all that match.
     Retry(ParkedSelect),
     /// Lets records go for good, with a reason.
@@ -165,7 +170,11 @@ pub enum DeliveriesCommand {
         state: Option<String>,
     },
     /// It arrived: you looked. REFERENCE is what the receiver calls it.
-    Confirm { id: String, #[arg(long, default_value = "confirmed by a person")] reference: String },
+    Confirm {
+        id: String,
+        #[arg(long, default_value = "confirmed by a person")]
+        reference: String,
+    },
     /// It did not arrive: you looked. It goes out again.
     Resend { id: String },
 }
@@ -283,7 +292,16 @@ fn say(common: &Common, value: &Value, text: impl FnOnce() -> String) {
 }
 
 async fn demo_command(common: &Common, args: DemoArgs) -> anyhow::Result<ExitCode> {
-    let outcome = demo::run(demo::Options { folder: common.folder.clone(), keep: args.keep, seed: args.seed, kills: args.kills, hl7: args.hl7, json: common.json, ..demo::Options::default() }).await?;
+    let outcome = demo::run(demo::Options {
+        folder: common.folder.clone(),
+        keep: args.keep,
+        seed: args.seed,
+        kills: args.kills,
+        hl7: args.hl7,
+        json: common.json,
+        ..demo::Options::default()
+    })
+    .await?;
     Ok(if outcome.agrees() { ExitCode::SUCCESS } else { ExitCode::from(2) })
 }
 
@@ -342,9 +360,7 @@ fn status_text(status: &Value) -> String {
 
 async fn parked(common: &Common, command: ParkedCommand) -> anyhow::Result<ExitCode> {
     let client = client(common)?;
-    let ask = |select: ParkedSelect, reason: Option<String>| {
-        json!({ "service": select.service, "topic": select.topic, "partition": select.partition, "offset": select.offset, "dry_run": select.dry_run, "reason": reason })
-    };
+    let ask = |select: ParkedSelect, reason: Option<String>| json!({ "service": select.service, "topic": select.topic, "partition": select.partition, "offset": select.offset, "dry_run": select.dry_run, "reason": reason });
     let answer = match command {
         ParkedCommand::List => client.get("/ops/parked").await?,
         ParkedCommand::Show { service, topic, partition, offset } => client.get(&format!("/ops/parked/{service}/{topic}/{partition}/{offset}")).await?,

@@ -97,12 +97,18 @@ fn machine(folder: &Path) -> Vec<Finding> {
             "every command waits for one: put the data folder on a local SSD rather than on a network or USB disk",
         ),
         Ok(rate) => Finding::fine("disk rate", format!("{:.0} durable writes (fdatasync) a second", rate.per_second)),
-        Err(error) => Finding::wrong("disk rate", format!("the folder cannot be written: {error}"), format!("give this user the right to write {}, or free the disk", folder.display())),
+        Err(error) => Finding::wrong(
+            "disk rate",
+            format!("the folder cannot be written: {error}"),
+            format!("give this user the right to write {}, or free the disk", folder.display()),
+        ),
     });
     findings.push(match disk::space(folder) {
-        Ok(space) if space.free_bytes < FREE_BYTES_LOW => {
-            Finding::advice("disk space", format!("{} MiB free", space.free_bytes >> 20), "free some room before it is full: a full disk refuses new facts, it loses none")
-        }
+        Ok(space) if space.free_bytes < FREE_BYTES_LOW => Finding::advice(
+            "disk space",
+            format!("{} MiB free", space.free_bytes >> 20),
+            "free some room before it is full: a full disk refuses new facts, it loses none",
+        ),
         Ok(space) => Finding::fine("disk space", format!("{} GiB free of {} GiB", space.free_bytes >> 30, space.total_bytes >> 30)),
         Err(error) => Finding::advice("disk space", error.to_string(), "look at the file system"),
     });

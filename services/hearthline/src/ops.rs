@@ -74,7 +74,9 @@ impl Ops {
                     None => subscriptions.push((topic.name, lag)),
                 }
             }
-            let one = async |sql: &str, args: &[hearthline_eventing::Value]| -> Result<i64, Problem> { Ok(store.query(sql, args).await?.first().map_or(0, |r| r.int(0))) };
+            let one = async |sql: &str, args: &[hearthline_eventing::Value]| -> Result<i64, Problem> {
+                Ok(store.query(sql, args).await?.first().map_or(0, |r| r.int(0)))
+            };
             let timers_due = one("select count(*) from timers where due_at <= $1", &[now.into()]).await?;
             let deliveries_open = one("select count(*) from deliveries where state in ('due', 'sending', 'retry_at')", &[]).await?;
             let unconfirmed = one("select count(*) from deliveries where state in ('unconfirmed', 'needs_user')", &[]).await?;
@@ -175,7 +177,8 @@ async fn settle(ops: &Ops, id: &str, caller: &hearthline_runtime::auth::Caller, 
         match settled {
             deliveries::Settled::NotFound => {}
             deliveries::Settled::Done => {
-                let row = audit(caller, if confirmed_as.is_some() { "delivery_confirmed" } else { "delivery_resent" }, Some(*id.bytes()), "settled by hand", now);
+                let row =
+                    audit(caller, if confirmed_as.is_some() { "delivery_confirmed" } else { "delivery_resent" }, Some(*id.bytes()), "settled by hand", now);
                 s.kernel.store.append(hearthline_eventing::Unit { audit: vec![row], ..Default::default() }).await?;
                 return Ok(Json(json!({ "id": id.to_string(), "state": if confirmed_as.is_some() { "confirmed" } else { "due" } })).into_response());
             }
@@ -263,7 +266,9 @@ async fn request(ops: &Ops, command: &Command<Select>, action: &'static str) -> 
     for s in ops.services.iter().filter(|s| select.service.as_deref().is_none_or(|n| n == s.name)) {
         let store = s.kernel.store.as_ref();
         for p in parking::list(store).await? {
-            let matches = select.topic.as_deref().is_none_or(|t| t == p.topic) && select.partition.is_none_or(|n| n == p.partition) && select.offset.is_none_or(|o| o == p.offset);
+            let matches = select.topic.as_deref().is_none_or(|t| t == p.topic)
+                && select.partition.is_none_or(|n| n == p.partition)
+                && select.offset.is_none_or(|o| o == p.offset);
             if !matches {
                 continue;
             }
@@ -273,7 +278,13 @@ async fn request(ops: &Ops, command: &Command<Select>, action: &'static str) -> 
             records.push(parked_json(s.name, &p));
         }
         if !select.dry_run && !records.is_empty() {
-            let row = audit(&command.caller, if action == "retry" { "parked_retry" } else { "parked_discard" }, None, select.reason.clone().unwrap_or_default(), now_us());
+            let row = audit(
+                &command.caller,
+                if action == "retry" { "parked_retry" } else { "parked_discard" },
+                None,
+                select.reason.clone().unwrap_or_default(),
+                now_us(),
+            );
             store.append(hearthline_eventing::Unit { audit: vec![row], ..Default::default() }).await?;
         }
     }

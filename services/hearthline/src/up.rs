@@ -78,7 +78,12 @@ fn announce(started: &Started, config: &Config, only: Option<&str>) {
     println!("Hearthline {} in environment {} on {}", env!("CARGO_PKG_VERSION"), config.environment.as_str(), started.folder.path().display());
     match only {
         Some(service) => println!("  only   {service}; the other services do not run meanwhile"),
-        None => println!("  page   http://{}/  (a token: hearthline --folder {} token --role analyst --org {})", started.http, started.folder.path().display(), config.controller_ods),
+        None => println!(
+            "  page   http://{}/  (a token: hearthline --folder {} token --role analyst --org {})",
+            started.http,
+            started.folder.path().display(),
+            config.controller_ods
+        ),
     }
     println!("  http   http://{}", started.http);
     if let Some(mllp) = started.mllp {
@@ -86,7 +91,10 @@ fn announce(started: &Started, config: &Config, only: Option<&str>) {
     }
     if let Some(sandbox) = &started.sandbox {
         let urls = sandbox.urls();
-        println!("  sandbox, in memory, for trying out: prescriptions {}, shared record {}, mail {} (what arrived: {}/_sandbox/mails)", urls.eps, urls.fhir, urls.smtp, urls.smtp_control);
+        println!(
+            "  sandbox, in memory, for trying out: prescriptions {}, shared record {}, mail {} (what arrived: {}/_sandbox/mails)",
+            urls.eps, urls.fhir, urls.smtp, urls.smtp_control
+        );
     }
     println!("  one process on one machine: no failover; back the folder up while it is stopped");
 }
@@ -144,7 +152,8 @@ pub async fn start(config: &Config, telemetry: &Arc<Telemetry>, sandbox: bool, o
 
     ready(&ops, &supervisor).await?;
     let token = issuer.map(|issuer| {
-        let grant = Grant { subject: "operator of this folder".to_owned(), role: Role::Operator, org: config.controller_ods.clone(), home: None, session: true };
+        let grant =
+            Grant { subject: "operator of this folder".to_owned(), role: Role::Operator, org: config.controller_ods.clone(), home: None, session: true };
         issuer.token(&grant, SystemTime::now(), ADMIN_TOKEN)
     });
     let admin = AdminFile {
@@ -252,7 +261,10 @@ async fn ready(ops: &Ops, supervisor: &Supervisor) -> anyhow::Result<()> {
         if closed.is_empty() {
             return Ok(());
         }
-        if stopper.is_cancelled() || tokio::time::Instant::now() > deadline || closed.iter().any(|c| c.contains("StoreBehindLog") || c.contains("TopicRecreated")) {
+        if stopper.is_cancelled()
+            || tokio::time::Instant::now() > deadline
+            || closed.iter().any(|c| c.contains("StoreBehindLog") || c.contains("TopicRecreated"))
+        {
             bail!("not ready: {}", closed.join("; "));
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -329,7 +341,12 @@ async fn build(name: &'static str, config: &Config, backend: &Backend, shell: &S
         }
         hearthline_shared_record::NAME => {
             let record_url = config.shared_record.url.clone().or_else(|| sandbox.map(|s| s.urls().fhir));
-            let options = hearthline_shared_record::Options { record_url, destination: config.shared_record.destination.clone(), mail: mail_server(config, sandbox), organisation_name };
+            let options = hearthline_shared_record::Options {
+                record_url,
+                destination: config.shared_record.destination.clone(),
+                mail: mail_server(config, sandbox),
+                organisation_name,
+            };
             hearthline_shared_record::build(options, ports, shell).await?
         }
         hearthline_kpi_projection::NAME => hearthline_kpi_projection::build((&config.kpi).into(), ports, shell),

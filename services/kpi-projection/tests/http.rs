@@ -81,7 +81,13 @@ async fn served() -> Served {
     let (listener, address) = http::bind(([127, 0, 0, 1], 0).into()).await.expect("bound");
     let stop = CancellationToken::new();
     tokio::spawn(http::serve(listener, shell.finish(built.router), stop.clone(), Duration::from_secs(5)));
-    Served { address: format!("http://{address}"), issuer, client: hearthline_runtime::client::build(|c| c).expect("a client"), _folder: folder, _stop: stop.drop_guard() }
+    Served {
+        address: format!("http://{address}"),
+        issuer,
+        client: hearthline_runtime::client::build(|c| c).expect("a client"),
+        _folder: folder,
+        _stop: stop.drop_guard(),
+    }
 }
 
 const WEEK: &str = "from=2026-06-01&to=2026-06-08&as_of=2026-07-01T00:00:00Z";

@@ -53,7 +53,11 @@ pub struct Found {
 /// Who a patient is to the directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Who {
-    Resident { id: ResidentId, home: Option<HomeId>, confidence: Confidence },
+    Resident {
+        id: ResidentId,
+        home: Option<HomeId>,
+        confidence: Confidence,
+    },
     /// The number is a resident's and the date of birth is another's.
     Disagrees,
     Stranger,
@@ -115,8 +119,12 @@ impl Gateway {
     pub async fn look(&self, keys: &Keys) -> Result<Found, NotNow> {
         let mut sql = "select scope, digest, owner from claims where (expires_at is null or expires_at >= $1) and (".to_owned();
         let mut args: Vec<Value> = vec![now_us().into()];
-        let wanted: [(&str, Option<&[u8]>); 4] =
-            [(INBOX, Some(&keys.digest)), (CONTROL, Some(&keys.control)), (RESIDENT_NHS, keys.person.as_ref().map(|k| &k[..])), (VISIT, keys.visit.as_ref().map(|k| &k[..]))];
+        let wanted: [(&str, Option<&[u8]>); 4] = [
+            (INBOX, Some(&keys.digest)),
+            (CONTROL, Some(&keys.control)),
+            (RESIDENT_NHS, keys.person.as_ref().map(|k| &k[..])),
+            (VISIT, keys.visit.as_ref().map(|k| &k[..])),
+        ];
         for (scope, key) in wanted.into_iter().filter_map(|(scope, key)| Some((scope, key?))) {
             if args.len() > 1 {
                 sql.push_str(" or ");
@@ -224,7 +232,11 @@ impl Gateway {
         let Who::Resident { id: survivor, .. } = who else { return Ok(Verdict::row(HELD, "nobody of the directory")) };
         let lasting = Lasting::open(&self.kernel.composer.keyring).await?;
         for number in retired {
-            let rows = self.kernel.store.query("select owner from claims where scope = $1 and key = $2", &[RESIDENT_NHS.into(), lasting.number(number).into()]).await?;
+            let rows = self
+                .kernel
+                .store
+                .query("select owner from claims where scope = $1 and key = $2", &[RESIDENT_NHS.into(), lasting.number(number).into()])
+                .await?;
             let Some(row) = rows.first() else { continue };
             let retired = ResidentId::from_bytes(identity::resolve(self.kernel.store.as_ref(), row.id(0)).await?.id);
             if retired != survivor {

@@ -49,7 +49,13 @@ async fn summary(Extract(state): Extract<State>) -> Result<Json<Summary>, Proble
     let rows = store.query("select peer, day, state, why, count(*) from inbox group by peer, day, state, why order by day, peer, state, why", &[]).await?;
     let messages = rows
         .iter()
-        .map(|r| Messages { peer: r.text(0).to_owned(), day: r.text(1).to_owned(), disposition: r.text(2).to_owned(), why: r.text(3).to_owned(), count: r.int(4) })
+        .map(|r| Messages {
+            peer: r.text(0).to_owned(),
+            day: r.text(1).to_owned(),
+            disposition: r.text(2).to_owned(),
+            why: r.text(3).to_owned(),
+            count: r.int(4),
+        })
         .collect();
     let reused = store.query("select count(*) from claims where scope = $1", &[CONTROL_REUSED.into()]).await?;
     let refused = state.gateway.refused.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();

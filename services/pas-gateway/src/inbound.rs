@@ -45,7 +45,12 @@ impl Inbound for Policies {
                 unit.timers.push(TimerChange::Set { stream: fact.stream(), name: HOME_KNOWN, due_at: now, payload });
             }
             Ok(Some(DirectoryFact::Destroyed)) => {
-                let rows = self.gateway.kernel.store.query("select key from claims where owner = $1 and scope = $2", &[fact.stream().into(), RESIDENT_NHS.into()]).await?;
+                let rows = self
+                    .gateway
+                    .kernel
+                    .store
+                    .query("select key from claims where owner = $1 and scope = $2", &[fact.stream().into(), RESIDENT_NHS.into()])
+                    .await?;
                 unit.releases.extend(rows.iter().map(|row| ClaimKey { scope: RESIDENT_NHS, key: row.blob(0).clone() }));
             }
             Ok(Some(DirectoryFact::Identifiers)) => {

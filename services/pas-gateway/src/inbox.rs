@@ -111,10 +111,20 @@ impl Gateway {
 
     /// Events, claims and re-sealed bytes that follow from a verdict; the row itself is the caller's.
     #[expect(clippy::too_many_arguments, reason = "each is one source of what a unit holds")]
-    async fn effect(&self, reading: &Reading, raw: &[u8], keys: &Keys, verdict: &Verdict, row: [u8; 16], now: i64, traceparent: Option<String>) -> Result<Unit, NotNow> {
+    async fn effect(
+        &self,
+        reading: &Reading,
+        raw: &[u8],
+        keys: &Keys,
+        verdict: &Verdict,
+        row: [u8; 16],
+        now: i64,
+        traceparent: Option<String>,
+    ) -> Result<Unit, NotNow> {
         let mut unit = Unit::default();
         let composer = &self.kernel.composer;
-        let cause = |correlation: StreamId| Cause { actor: Actor::SYSTEM, causation: Some(row), correlation: *correlation.bytes(), traceparent: traceparent.clone() };
+        let cause =
+            |correlation: StreamId| Cause { actor: Actor::SYSTEM, causation: Some(row), correlation: *correlation.bytes(), traceparent: traceparent.clone() };
         let occurred = |at: &Moment| wire::occurred(at);
         if let Some(visit) = &verdict.visit {
             if !visit.events.is_empty() {

@@ -59,12 +59,8 @@ pub fn views() -> Vec<Arc<dyn View>> {
 /// The service with its listener bound, not yet running.
 pub async fn build(options: Options, ports: &Ports, shell: &Shell) -> anyhow::Result<Built> {
     let kernel = Kernel::new(NAME, TOPIC, ports);
-    let gateway = Gateway {
-        kernel: kernel.clone(),
-        peers: Arc::new(options.peers),
-        live: ports.deployment.environment == Environment::Live,
-        refused: Arc::default(),
-    };
+    let gateway =
+        Gateway { kernel: kernel.clone(), peers: Arc::new(options.peers), live: ports.deployment.environment == Environment::Live, refused: Arc::default() };
     timers::arm(kernel.store.as_ref(), now_us()).await?;
     let listener = tokio::net::TcpListener::bind(options.listen).await?;
     let address = listener.local_addr()?;

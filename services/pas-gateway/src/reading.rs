@@ -44,7 +44,9 @@ pub struct Death {
 pub enum Matter {
     Visit(Report),
     /// A40, A34: the numbers of the record that goes.
-    Merge { retired: Vec<NhsNumber> },
+    Merge {
+        retired: Vec<NhsNumber>,
+    },
     /// An update of the person that says they died.
     Person,
     /// Nothing that is interpreted here; the reason for counts.

@@ -66,7 +66,11 @@ fn a_site_of_a_trust_speaks_for_it() {
 
 #[test]
 fn local_text_in_the_place_of_a_code_does_not_travel() {
-    let read = reading(&adt("A01", "PID|1||1^^^RHM^MR\rPV1|1|INPATIENT|^^^Mrs Smith's ward|Emerg Other||||||||||by her son|||||V1\rPV2||||||||||||||||||||||||||||||||||||||by her son")).expect("taken");
+    let read = reading(&adt(
+        "A01",
+        "PID|1||1^^^RHM^MR\rPV1|1|INPATIENT|^^^Mrs Smith's ward|Emerg Other||||||||||by her son|||||V1\rPV2||||||||||||||||||||||||||||||||||||||by her son",
+    ))
+    .expect("taken");
     let Matter::Visit(Report::Opening(details)) = &read.matter else { panic!("an opening") };
     assert_eq!((details.admission_method.as_str(), details.source.as_str(), details.site.as_str(), details.arrival_code.as_str()), ("", "", "", ""));
     assert_eq!((details.class, details.arrival), (Some(VisitClass::Inpatient), Arrival::Unknown));

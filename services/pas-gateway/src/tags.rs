@@ -59,7 +59,8 @@ impl Lasting {
 
     /// Peer, control id and body as one keyed digest: an unkeyed one could be compared with guessed messages.
     pub fn message(&self, reading: &Reading, raw: &[u8]) -> [u8; 32] {
-        let digest = Sha256::new().chain_update(&reading.peer.name).chain_update([0]).chain_update(&reading.control_id).chain_update([0]).chain_update(raw).finalize();
+        let digest =
+            Sha256::new().chain_update(&reading.peer.name).chain_update([0]).chain_update(&reading.control_id).chain_update([0]).chain_update(raw).finalize();
         let digest = hex(&digest);
         let mut both = [0; 32];
         both[..16].copy_from_slice(&self.0.tag("message-1", &digest));

@@ -29,7 +29,9 @@ impl View for Homes {
 
     async fn apply(&self, tx: &mut Tx<'_>, facts: &[Fact]) -> Result<(), ViewError> {
         for fact in facts.iter().filter(|f| f.topic == topics::DIRECTORY.name) {
-            let Some(DirectoryFact::Home { name, first_line, postcode }) = wire::directory_fact(fact).map_err(|_| ViewError::Unreadable("a directory event"))? else {
+            let Some(DirectoryFact::Home { name, first_line, postcode }) =
+                wire::directory_fact(fact).map_err(|_| ViewError::Unreadable("a directory event"))?
+            else {
                 continue;
             };
             tx.execute(

@@ -157,7 +157,9 @@ pub fn directory_fact(fact: &Fact) -> Result<Option<DirectoryFact>, Unreadable> 
         }),
         Some(DirectoryFactPb::ResidentRegistered(r)) if r.has_nhs_number => Some(DirectoryFact::Identifiers),
         Some(DirectoryFactPb::IdentifierAdded(i)) if i.kind() == dir::IdentifierKind::NhsNumber => Some(DirectoryFact::Identifiers),
-        Some(DirectoryFactPb::IdentifierCorrected(i)) if i.kind() == dir::IdentifierKind::NhsNumber || i.demographics_corrected => Some(DirectoryFact::Identifiers),
+        Some(DirectoryFactPb::IdentifierCorrected(i)) if i.kind() == dir::IdentifierKind::NhsNumber || i.demographics_corrected => {
+            Some(DirectoryFact::Identifiers)
+        }
         Some(DirectoryFactPb::PersonalDataDestroyed(_)) => Some(DirectoryFact::Destroyed),
         _ => None,
     })

@@ -6,10 +6,10 @@
 use crate::delivering;
 use crate::domain::Kind;
 use async_trait::async_trait;
-use hearthline_runtime::client::{self, ClientError};
 use hearthline_eventing::deliveries::{Courier, Found, Guard, Sent};
 use hearthline_eventing::{Delivery, DeliveryState, Kernel, NotNow, Unit};
 use hearthline_interop::fhir::{Bundle, OperationOutcome, identifier_query_encoded, systems};
+use hearthline_runtime::client::{self, ClientError};
 use reqwest::header::{CONTENT_TYPE, LOCATION};
 use std::time::Duration;
 use uuid::Uuid;

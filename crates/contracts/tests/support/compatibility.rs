@@ -15,29 +15,15 @@ pub fn breaks(released: &FileDescriptorSet, current: &FileDescriptorSet) -> Vec<
             continue;
         };
         if now.package() != file.package() {
-            found.push(format!(
-                "{name}: package {} became {}",
-                file.package(),
-                now.package()
-            ));
+            found.push(format!("{name}: package {} became {}", file.package(), now.package()));
         }
-        messages(
-            file.package(),
-            &file.message_type,
-            &now.message_type,
-            &mut found,
-        );
+        messages(file.package(), &file.message_type, &now.message_type, &mut found);
         enums(file.package(), &file.enum_type, &now.enum_type, &mut found);
     }
     found
 }
 
-fn messages(
-    scope: &str,
-    released: &[DescriptorProto],
-    current: &[DescriptorProto],
-    found: &mut Vec<String>,
-) {
+fn messages(scope: &str, released: &[DescriptorProto], current: &[DescriptorProto], found: &mut Vec<String>) {
     for message in released {
         let path = format!("{scope}.{}", message.name());
         match current.iter().find(|now| now.name() == message.name()) {
@@ -51,12 +37,7 @@ fn messages(
     }
 }
 
-fn fields(
-    path: &str,
-    released: &DescriptorProto,
-    current: &DescriptorProto,
-    found: &mut Vec<String>,
-) {
+fn fields(path: &str, released: &DescriptorProto, current: &DescriptorProto, found: &mut Vec<String>) {
     for field in &released.field {
         let number = field.number();
         let Some(now) = current.field.iter().find(|now| now.number() == number) else {
@@ -65,9 +46,7 @@ fn fields(
         };
         let (before, after) = (shape(released, field), shape(current, now));
         if before != after {
-            found.push(format!(
-                "{path}: field {number} was {before:?} and is {after:?}"
-            ));
+            found.push(format!("{path}: field {number} was {before:?} and is {after:?}"));
         }
     }
 }
@@ -86,52 +65,30 @@ struct Shape<'a> {
 fn shape<'a>(message: &'a DescriptorProto, field: &'a FieldDescriptorProto) -> Shape<'a> {
     let optional = field.proto3_optional();
     // An optional field has a `oneof` of its own, made by the compiler.
-    let index = field
-        .oneof_index
-        .filter(|_| !optional)
-        .and_then(|index| usize::try_from(index).ok());
+    let index = field.oneof_index.filter(|_| !optional).and_then(|index| usize::try_from(index).ok());
     Shape {
         name: field.name(),
         label: field.label(),
         kind: field.r#type(),
         type_name: field.type_name(),
         optional,
-        one_of: index
-            .and_then(|index| message.oneof_decl.get(index))
-            .map(|one_of| one_of.name()),
+        one_of: index.and_then(|index| message.oneof_decl.get(index)).map(|one_of| one_of.name()),
     }
 }
 
-fn enums(
-    scope: &str,
-    released: &[EnumDescriptorProto],
-    current: &[EnumDescriptorProto],
-    found: &mut Vec<String>,
-) {
+fn enums(scope: &str, released: &[EnumDescriptorProto], current: &[EnumDescriptorProto], found: &mut Vec<String>) {
     for one in released {
         let path = format!("{scope}.{}", one.name());
         let Some(now) = current.iter().find(|now| now.name() == one.name()) else {
             found.push(format!("{path}: the enum is gone"));
             continue;
         };
-        let values: BTreeMap<i32, &str> = now
-            .value
-            .iter()
-            .map(|value| (value.number(), value.name()))
-            .collect();
+        let values: BTreeMap<i32, &str> = now.value.iter().map(|value| (value.number(), value.name())).collect();
         for value in &one.value {
             match values.get(&value.number()) {
-                None => found.push(format!(
-                    "{path}: value {} ({}) is gone",
-                    value.number(),
-                    value.name()
-                )),
+                None => found.push(format!("{path}: value {} ({}) is gone", value.number(), value.name())),
                 Some(name) if *name != value.name() => {
-                    found.push(format!(
-                        "{path}: value {} was {} and is {name}",
-                        value.number(),
-                        value.name()
-                    ));
+                    found.push(format!("{path}: value {} was {} and is {name}", value.number(), value.name()));
                 }
                 Some(_) => {}
             }

@@ -7,9 +7,7 @@ use std::path::{Path, PathBuf};
 use hearthline_contracts::DESCRIPTORS;
 use hearthline_contracts::facts::{FACTS, Fact};
 use prost::Message;
-use prost_reflect::{
-    DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value,
-};
+use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
 
 /// A kind of bytes that the corpus must hold.
 pub struct Subject {
@@ -32,33 +30,16 @@ pub fn subjects() -> Vec<Subject> {
     let pool = DescriptorPool::decode(DESCRIPTORS).expect("the contracts' own descriptors");
     let mut subjects = Vec::new();
     for fact in FACTS {
-        let event = pool
-            .get_message_by_name(fact.context.topic().message)
-            .expect("the context's event");
+        let event = pool.get_message_by_name(fact.context.topic().message).expect("the context's event");
         let folder = fact.context.package();
         if fact.personal {
             let field = event.get_field(fact.number).expect("the fact's field");
-            let name = format!(
-                "{}Personal",
-                field.kind().as_message().expect("a message").full_name()
-            );
+            let name = format!("{}Personal", field.kind().as_message().expect("a message").full_name());
             let message = pool.get_message_by_name(&name).expect("the personal part");
             let stem = format!("{}.personal", fact.field);
-            subjects.push(Subject {
-                folder,
-                stem,
-                message,
-                fact,
-                personal: true,
-            });
+            subjects.push(Subject { folder, stem, message, fact, personal: true });
         }
-        subjects.push(Subject {
-            folder,
-            stem: fact.field.to_owned(),
-            message: event,
-            fact,
-            personal: false,
-        });
+        subjects.push(Subject { folder, stem: fact.field.to_owned(), message: event, fact, personal: false });
     }
     subjects
 }
@@ -66,17 +47,12 @@ pub fn subjects() -> Vec<Subject> {
 impl Subject {
     /// The file of version `version` with that extension.
     pub fn path(&self, version: u32, extension: &str) -> PathBuf {
-        corpus()
-            .join(self.folder)
-            .join(format!("{}.v{version}.{extension}", self.stem))
+        corpus().join(self.folder).join(format!("{}.v{version}.{extension}", self.stem))
     }
 
     /// The newest version in the corpus: 0 when there is none.
     pub fn newest(&self) -> u32 {
-        (1..)
-            .take_while(|version| self.path(*version, "bin").exists())
-            .last()
-            .unwrap_or(0)
+        (1..).take_while(|version| self.path(*version, "bin").exists()).last().unwrap_or(0)
     }
 
     /// Today's sample.
@@ -100,22 +76,13 @@ impl Subject {
 fn filled(descriptor: &MessageDescriptor, path: &str, fact: Option<u32>) -> DynamicMessage {
     let mut message = DynamicMessage::new(descriptor.clone());
     for field in descriptor.fields() {
-        let in_oneof = field
-            .containing_oneof()
-            .is_some_and(|one_of| !one_of.is_synthetic());
+        let in_oneof = field.containing_oneof().is_some_and(|one_of| !one_of.is_synthetic());
         if in_oneof && Some(field.number()) != fact {
             continue;
         }
         let path = format!("{path}.{}", field.name());
-        let value = if field.is_list() {
-            Value::List(
-                (0..2)
-                    .map(|position| value(&field, &format!("{path}[{position}]")))
-                    .collect(),
-            )
-        } else {
-            value(&field, &path)
-        };
+        let value =
+            if field.is_list() { Value::List((0..2).map(|position| value(&field, &format!("{path}[{position}]"))).collect()) } else { value(&field, &path) };
         message.set_field(&field, value);
     }
     message
@@ -123,9 +90,7 @@ fn filled(descriptor: &MessageDescriptor, path: &str, fact: Option<u32>) -> Dyna
 
 /// Plausible in length and form; different for different paths.
 fn value(field: &FieldDescriptor, path: &str) -> Value {
-    let seed = path.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let seed = path.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     let small = u32::try_from(seed % 199 + 1).expect("small");
     match field.kind() {
         Kind::Bool => Value::Bool(true),
@@ -141,19 +106,12 @@ fn value(field: &FieldDescriptor, path: &str) -> Value {
                 name if name.ends_with("digest") => 32,
                 _ => 16,
             };
-            let bytes: Vec<u8> = (0..length)
-                .map(|position| (seed >> (position % 8 * 8)) as u8 ^ position)
-                .collect();
+            let bytes: Vec<u8> = (0..length).map(|position| (seed >> (position % 8 * 8)) as u8 ^ position).collect();
             Value::Bytes(bytes.into())
         }
         Kind::Enum(values) => {
             // The first two only, so that a new value of an enum leaves every sample as it is.
-            let choices: Vec<i32> = values
-                .values()
-                .map(|value| value.number())
-                .filter(|number| *number != 0)
-                .take(2)
-                .collect();
+            let choices: Vec<i32> = values.values().map(|value| value.number()).filter(|number| *number != 0).take(2).collect();
             Value::EnumNumber(choices[small as usize % choices.len()])
         }
         Kind::Message(message) => Value::Message(filled(&message, path, None)),
@@ -176,11 +134,7 @@ fn text_value(name: &str, small: u32) -> String {
 
 fn describe(message: &DynamicMessage, path: &str, text: &mut String) {
     for (field, value) in message.fields() {
-        let path = if path.is_empty() {
-            field.name().to_owned()
-        } else {
-            format!("{path}.{}", field.name())
-        };
+        let path = if path.is_empty() { field.name().to_owned() } else { format!("{path}.{}", field.name()) };
         match value {
             Value::List(values) => {
                 for (position, value) in values.iter().enumerate() {
@@ -204,23 +158,12 @@ fn describe_value(field: &FieldDescriptor, value: &Value, path: &str, text: &mut
             describe(message, path, text);
         }
         Value::Bytes(bytes) => {
-            line(
-                text,
-                path,
-                &bytes
-                    .iter()
-                    .map(|byte| format!("{byte:02x}"))
-                    .collect::<String>(),
-            );
+            line(text, path, &bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
         }
         Value::EnumNumber(number) => {
             let kind = field.kind();
             let name = kind.as_enum().and_then(|values| values.get_value(*number));
-            line(
-                text,
-                path,
-                name.as_ref().map_or("unknown value", |value| value.name()),
-            );
+            line(text, path, name.as_ref().map_or("unknown value", |value| value.name()));
         }
         Value::String(string) => line(text, path, &format!("{string:?}")),
         Value::Bool(value) => line(text, path, &value.to_string()),

@@ -192,7 +192,8 @@ impl Partition {
     }
 
     fn held_first(&self, key: &Bytes, rows: &[Waiting]) -> bool {
-        StreamId::try_from(key.as_ref()).is_ok_and(|stream| rows.iter().any(|r| r.held && r.event.is_some_and(|(version, _)| version <= self.last(stream).0 + 1)))
+        StreamId::try_from(key.as_ref())
+            .is_ok_and(|stream| rows.iter().any(|r| r.held && r.event.is_some_and(|(version, _)| version <= self.last(stream).0 + 1)))
     }
 
     fn last(&self, stream: StreamId) -> Seen {
@@ -288,7 +289,8 @@ impl Partition {
         }
         let stream = StreamId::from_bytes(parts.stream_id);
         let version = parts.envelope.stream_version;
-        let forked = || Trouble::Stop(Box::new(ConsumerStopped::Forked { topic: self.topic, partition: self.partition, offset: record.offset, stream, version }));
+        let forked =
+            || Trouble::Stop(Box::new(ConsumerStopped::Forked { topic: self.topic, partition: self.partition, offset: record.offset, stream, version }));
         let (last, last_id) = run.seen.get(&stream).copied().unwrap_or_else(|| self.last(stream));
         if version < last || (version == last && last_id == parts.event_id) {
             return Ok(Judged::Done(Disposition::Duplicate));
@@ -583,7 +585,8 @@ impl Partition {
         }
         if self.held_again <= Instant::now() {
             self.held_again = Instant::now() + HELD_AGAIN;
-            let held: Vec<StreamId> = self.waiting.iter().filter(|(key, rows)| self.held_first(key, rows)).filter_map(|(key, _)| StreamId::try_from(key.as_ref()).ok()).collect();
+            let held: Vec<StreamId> =
+                self.waiting.iter().filter(|(key, rows)| self.held_first(key, rows)).filter_map(|(key, _)| StreamId::try_from(key.as_ref()).ok()).collect();
             for stream in held {
                 if self.release(stream).await? == Outcome::Fenced {
                     return Ok(Outcome::Fenced);
@@ -619,7 +622,13 @@ impl Partition {
         }
         run.tally(&Disposition::Ignored("discarded by an operator"));
         run.parked.push(ParkedChange::Remove { offset: row.offset });
-        tracing::warn!(topic = self.topic, partition = self.partition, offset = row.offset, reason = row.request_reason.as_deref().unwrap_or(""), "a parked record was discarded by an operator");
+        tracing::warn!(
+            topic = self.topic,
+            partition = self.partition,
+            offset = row.offset,
+            reason = row.request_reason.as_deref().unwrap_or(""),
+            "a parked record was discarded by an operator"
+        );
         Ok(if self.settle(run).await? { Outcome::Taken } else { Outcome::Fenced })
     }
 }

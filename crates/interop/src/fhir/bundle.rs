@@ -36,10 +36,7 @@ fhir_struct! {
 /// Any resource that is known here.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "resourceType")]
-#[expect(
-    missing_docs,
-    reason = "each variant is the FHIR resource of that name"
-)]
+#[expect(missing_docs, reason = "each variant is the FHIR resource of that name")]
 pub enum Resource {
     Bundle(Box<Bundle>),
     Composition(Box<Composition>),
@@ -114,15 +111,12 @@ impl Bundle {
         enum Tagged<'a> {
             Bundle(&'a Bundle),
         }
-        serde_json::to_vec(&Tagged::Bundle(self))
-            .expect("maps with text keys and no floats that are not numbers")
+        serde_json::to_vec(&Tagged::Bundle(self)).expect("maps with text keys and no floats that are not numbers")
     }
 
     /// The resources, in order.
     pub fn resources(&self) -> impl Iterator<Item = &Resource> {
-        self.entry
-            .iter()
-            .filter_map(|entry| entry.resource.as_ref())
+        self.entry.iter().filter_map(|entry| entry.resource.as_ref())
     }
 }
 
@@ -131,9 +125,7 @@ impl DocumentReference {
     pub fn parse(json: &[u8]) -> Result<Self, FhirError> {
         match Resource::parse(json)? {
             Resource::DocumentReference(reference) => Ok(*reference),
-            _ => Err(FhirError::Unexpected {
-                expected: "DocumentReference",
-            }),
+            _ => Err(FhirError::Unexpected { expected: "DocumentReference" }),
         }
     }
 }
@@ -141,22 +133,13 @@ impl DocumentReference {
 impl BundleEntry {
     /// An entry that others of the bundle refer to.
     pub(crate) fn of(full_url: &str, resource: impl Into<Resource>) -> Self {
-        Self {
-            full_url: some(full_url),
-            resource: Some(resource.into()),
-            ..Self::default()
-        }
+        Self { full_url: some(full_url), resource: Some(resource.into()), ..Self::default() }
     }
 }
 
 impl EntryResponse {
     /// The HTTP status in front of `201 Created`.
     pub fn status_code(&self) -> Option<u16> {
-        self.status
-            .as_deref()?
-            .split_whitespace()
-            .next()?
-            .parse()
-            .ok()
+        self.status.as_deref()?.split_whitespace().next()?.parse().ok()
     }
 }

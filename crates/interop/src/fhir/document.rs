@@ -121,8 +121,7 @@ impl CarePlanDocument<'_> {
     pub fn bundle(&self) -> Result<Bundle, FhirError> {
         let composed_at = instant(self.composed_at_us)?;
         let id = self.identifier();
-        let [patient, author, custodian, encounter] =
-            ["Patient", "Practitioner", "Organization", "Encounter"].map(|name| full_url(id, name));
+        let [patient, author, custodian, encounter] = ["Patient", "Practitioner", "Organization", "Encounter"].map(|name| full_url(id, name));
         let composition = Composition {
             meta: profile("Composition"),
             identifier: Some(uuid_identifier(id)),
@@ -134,14 +133,7 @@ impl CarePlanDocument<'_> {
             author: vec![Reference::to(&author)],
             title: some(self.title),
             custodian: Some(Reference::to(&custodian)),
-            relates_to: self
-                .replaced()
-                .map(|target| CompositionRelation {
-                    code: some("replaces"),
-                    target_identifier: Some(target),
-                })
-                .into_iter()
-                .collect(),
+            relates_to: self.replaced().map(|target| CompositionRelation { code: some("replaces"), target_identifier: Some(target) }).into_iter().collect(),
             section: self.sections.iter().map(section).collect(),
             ..Composition::default()
         };
@@ -152,10 +144,7 @@ impl CarePlanDocument<'_> {
             BundleEntry::of(&custodian, organisation(self.custodian)),
         ];
         if let Some(contact) = self.contact {
-            entry.push(BundleEntry::of(
-                &encounter,
-                self.encounter(contact, &patient, &custodian)?,
-            ));
+            entry.push(BundleEntry::of(&encounter, self.encounter(contact, &patient, &custodian)?));
         }
         Ok(Bundle {
             meta: profile("Bundle"),
@@ -179,28 +168,13 @@ impl CarePlanDocument<'_> {
             doc_status: some("final"),
             r#type: Some(care_plan_type()),
             category: vec![care_plan_type()],
-            subject: self
-                .subject
-                .nhs_number
-                .map(|number| Reference::by_identifier(systems::NHS_NUMBER, number)),
+            subject: self.subject.nhs_number.map(|number| Reference::by_identifier(systems::NHS_NUMBER, number)),
             date: Some(composed_at.clone()),
-            author: vec![Reference::by_identifier(
-                self.author.identifier_system,
-                self.author.identifier,
-            )],
-            custodian: Some(Reference::by_identifier(
-                systems::ODS_CODE,
-                self.custodian.ods,
-            )),
+            author: vec![Reference::by_identifier(self.author.identifier_system, self.author.identifier)],
+            custodian: Some(Reference::by_identifier(systems::ODS_CODE, self.custodian.ods)),
             relates_to: self
                 .replaced()
-                .map(|identifier| DocumentRelation {
-                    code: some("replaces"),
-                    target: Some(Reference {
-                        identifier: Some(identifier),
-                        ..Reference::default()
-                    }),
-                })
+                .map(|identifier| DocumentRelation { code: some("replaces"), target: Some(Reference { identifier: Some(identifier), ..Reference::default() }) })
                 .into_iter()
                 .collect(),
             content: vec![DocumentContent {
@@ -214,37 +188,20 @@ impl CarePlanDocument<'_> {
                     url: None,
                 },
             }],
-            context: self
-                .contact
-                .map(period)
-                .transpose()?
-                .map(|period| DocumentContext {
-                    encounter: Vec::new(),
-                    period: Some(period),
-                }),
+            context: self.contact.map(period).transpose()?.map(|period| DocumentContext { encounter: Vec::new(), period: Some(period) }),
             ..DocumentReference::default()
         })
     }
 
     fn replaced(&self) -> Option<Identifier> {
-        self.replaces_version
-            .map(|version| uuid_identifier(document_identifier(self.set_id, version)))
+        self.replaces_version.map(|version| uuid_identifier(document_identifier(self.set_id, version)))
     }
 
-    fn encounter(
-        &self,
-        contact: Contact,
-        patient: &str,
-        provider: &str,
-    ) -> Result<Encounter, FhirError> {
+    fn encounter(&self, contact: Contact, patient: &str, provider: &str) -> Result<Encounter, FhirError> {
         Ok(Encounter {
             meta: profile("Encounter"),
             identifier: vec![uuid_identifier(contact.id)],
-            status: some(if contact.ended_at_us.is_some() {
-                "finished"
-            } else {
-                "in-progress"
-            }),
+            status: some(if contact.ended_at_us.is_some() { "finished" } else { "in-progress" }),
             class: Some(Coding::new(systems::ACT_CODE, "VR", "virtual")),
             subject: Some(Reference::to(patient)),
             period: Some(period(contact)?),
@@ -257,20 +214,12 @@ impl CarePlanDocument<'_> {
 impl Subject<'_> {
     pub(super) fn patient(&self) -> Patient {
         let number = self.nhs_number.map(|number| Identifier {
-            extension: if self.is_nhs_number_verified {
-                vec![verified()]
-            } else {
-                Vec::new()
-            },
+            extension: if self.is_nhs_number_verified { vec![verified()] } else { Vec::new() },
             ..Identifier::new(systems::NHS_NUMBER, number)
         });
         let address = Address {
             r#use: some("home"),
-            line: self
-                .address_lines
-                .iter()
-                .filter_map(|line| some(line))
-                .collect(),
+            line: self.address_lines.iter().filter_map(|line| some(line)).collect(),
             postal_code: some(self.postcode),
             ..Address::default()
         };
@@ -285,16 +234,8 @@ impl Subject<'_> {
             }],
             gender: self.gender.and_then(some),
             birth_date: self.birth_date.and_then(some),
-            address: if address.line.is_empty() && address.postal_code.is_none() {
-                vec![]
-            } else {
-                vec![address]
-            },
-            general_practitioner: self
-                .practice_ods
-                .map(|ods| Reference::by_identifier(systems::ODS_CODE, ods))
-                .into_iter()
-                .collect(),
+            address: if address.line.is_empty() && address.postal_code.is_none() { vec![] } else { vec![address] },
+            general_practitioner: self.practice_ods.map(|ods| Reference::by_identifier(systems::ODS_CODE, ods)).into_iter().collect(),
             ..Patient::default()
         }
     }
@@ -305,20 +246,11 @@ impl Subject<'_> {
 pub fn upload(reference: DocumentReference, replaced: Option<DocumentReference>) -> Bundle {
     let if_none_exist = key(&reference).map(|(system, value)| identifier_query(system, value));
     let create = BundleEntry {
-        request: Some(EntryRequest {
-            method: some("POST"),
-            url: some("DocumentReference"),
-            if_none_exist,
-            ..EntryRequest::default()
-        }),
+        request: Some(EntryRequest { method: some("POST"), url: some("DocumentReference"), if_none_exist, ..EntryRequest::default() }),
         resource: Some(reference.into()),
         ..BundleEntry::default()
     };
-    transaction(
-        std::iter::once(create)
-            .chain(replaced.map(|reference| restated(reference, "superseded")))
-            .collect(),
-    )
+    transaction(std::iter::once(create).chain(replaced.map(|reference| restated(reference, "superseded"))).collect())
 }
 
 /// The transaction that marks `reference` as entered in error and takes its content away.
@@ -332,35 +264,16 @@ pub fn retract(reference: DocumentReference) -> Bundle {
 }
 
 fn restated(reference: DocumentReference, status: &str) -> BundleEntry {
-    let url = key(&reference).map(|(system, value)| {
-        format!(
-            "DocumentReference?{}",
-            identifier_query_encoded(system, value)
-        )
-    });
+    let url = key(&reference).map(|(system, value)| format!("DocumentReference?{}", identifier_query_encoded(system, value)));
     BundleEntry {
-        request: Some(EntryRequest {
-            method: some("PUT"),
-            url,
-            ..EntryRequest::default()
-        }),
-        resource: Some(
-            DocumentReference {
-                status: some(status),
-                ..reference
-            }
-            .into(),
-        ),
+        request: Some(EntryRequest { method: some("PUT"), url, ..EntryRequest::default() }),
+        resource: Some(DocumentReference { status: some(status), ..reference }.into()),
         ..BundleEntry::default()
     }
 }
 
 fn transaction(entry: Vec<BundleEntry>) -> Bundle {
-    Bundle {
-        r#type: some("transaction"),
-        entry,
-        ..Bundle::default()
-    }
+    Bundle { r#type: some("transaction"), entry, ..Bundle::default() }
 }
 
 fn key(reference: &DocumentReference) -> Option<(&str, &str)> {
@@ -371,9 +284,7 @@ fn key(reference: &DocumentReference) -> Option<(&str, &str)> {
 fn section(section: &Section<'_>) -> CompositionSection {
     CompositionSection {
         title: some(section.title),
-        code: section
-            .code
-            .map(|(code, term)| CodeableConcept::new(systems::SNOMED_CT, code, term)),
+        code: section.code.map(|(code, term)| CodeableConcept::new(systems::SNOMED_CT, code, term)),
         text: Some(table(section.rows)),
         entry: Vec::new(),
     }
@@ -382,41 +293,22 @@ fn section(section: &Section<'_>) -> CompositionSection {
 fn practitioner(author: &Author<'_>) -> Practitioner {
     Practitioner {
         identifier: vec![Identifier::new(author.identifier_system, author.identifier)],
-        name: vec![HumanName {
-            family: some(author.family),
-            given: some(author.given).into_iter().collect(),
-            ..HumanName::default()
-        }],
+        name: vec![HumanName { family: some(author.family), given: some(author.given).into_iter().collect(), ..HumanName::default() }],
         ..Practitioner::default()
     }
 }
 
 fn organisation(organisation: OdsOrganisation<'_>) -> Organization {
-    Organization {
-        identifier: vec![Identifier::new(systems::ODS_CODE, organisation.ods)],
-        name: some(organisation.name),
-        ..Organization::default()
-    }
+    Organization { identifier: vec![Identifier::new(systems::ODS_CODE, organisation.ods)], name: some(organisation.name), ..Organization::default() }
 }
 
 fn period(contact: Contact) -> Result<Period, FhirError> {
-    Ok(Period {
-        start: Some(instant(contact.began_at_us)?),
-        end: contact.ended_at_us.map(instant).transpose()?,
-    })
+    Ok(Period { start: Some(instant(contact.began_at_us)?), end: contact.ended_at_us.map(instant).transpose()? })
 }
 
 fn verified() -> Extension {
-    let status = CodeableConcept::new(
-        systems::NHS_NUMBER_STATUS,
-        "01",
-        "Number present and verified",
-    );
-    Extension {
-        url: systems::NHS_NUMBER_STATUS_EXTENSION.to_owned(),
-        value_codeable_concept: Some(status),
-        ..Extension::default()
-    }
+    let status = CodeableConcept::new(systems::NHS_NUMBER_STATUS, "01", "Number present and verified");
+    Extension { url: systems::NHS_NUMBER_STATUS_EXTENSION.to_owned(), value_codeable_concept: Some(status), ..Extension::default() }
 }
 
 fn care_plan_type() -> CodeableConcept {
@@ -424,10 +316,7 @@ fn care_plan_type() -> CodeableConcept {
 }
 
 fn profile(resource: &str) -> Option<Meta> {
-    Some(Meta {
-        profile: vec![systems::uk_core_profile(resource)],
-        ..Meta::default()
-    })
+    Some(Meta { profile: vec![systems::uk_core_profile(resource)], ..Meta::default() })
 }
 
 fn uuid_identifier(id: Uuid) -> Identifier {

@@ -197,29 +197,18 @@ impl PrescriptionOrder<'_> {
     /// The `prescription-order` message; without a signature, what `$prepare` takes.
     pub fn bundle(&self, signed: Option<&Signed<'_>>) -> Result<Bundle, FhirError> {
         if !(1..=4).contains(&self.items.len()) {
-            return Err(FhirError::ItemCount {
-                count: self.items.len(),
-            });
+            return Err(FhirError::ItemCount { count: self.items.len() });
         }
         let urls = Urls::of(self.long_form_id, self.message_id);
         let event = ("prescription-order", "Prescription Order");
-        let mut entry = vec![BundleEntry::of(
-            &urls.header,
-            header(self, &urls, event, self.items.iter().map(item_url)),
-        )];
+        let mut entry = vec![BundleEntry::of(&urls.header, header(self, &urls, event, self.items.iter().map(item_url)))];
         for item in &self.items {
-            entry.push(BundleEntry::of(
-                &item_url(item),
-                medication_request(self, item, &urls)?,
-            ));
+            entry.push(BundleEntry::of(&item_url(item), medication_request(self, item, &urls)?));
         }
         entry.extend(parties(self, &self.prescriber, &urls));
         if let Some(signed) = signed {
             let targets = self.items.iter().map(item_url).collect();
-            entry.push(BundleEntry::of(
-                &urls.provenance,
-                provenance(signed, targets, &urls)?,
-            ));
+            entry.push(BundleEntry::of(&urls.provenance, provenance(signed, targets, &urls)?));
         }
         message(self.message_id, entry)
     }
@@ -230,18 +219,8 @@ impl PrescriptionOrder<'_> {
     }
 
     /// The `prescription-order-update` message that cancels one item. `requested_by` may be another than the prescriber.
-    pub fn cancel(
-        &self,
-        message_id: Uuid,
-        item: Uuid,
-        reason: CancelReason,
-        requested_by: &Prescriber<'_>,
-    ) -> Result<Bundle, FhirError> {
-        let item = self
-            .items
-            .iter()
-            .find(|known| known.id == item)
-            .ok_or(FhirError::NoSuchItem)?;
+    pub fn cancel(&self, message_id: Uuid, item: Uuid, reason: CancelReason, requested_by: &Prescriber<'_>) -> Result<Bundle, FhirError> {
+        let item = self.items.iter().find(|known| known.id == item).ok_or(FhirError::NoSuchItem)?;
         let urls = Urls::of(self.long_form_id, message_id);
         let event = ("prescription-order-update", "Prescription Order Update");
         let (code, term) = reason.code_and_term();
@@ -250,13 +229,8 @@ impl PrescriptionOrder<'_> {
             status_reason: Some(CodeableConcept::new(systems::STATUS_REASON, code, term)),
             ..medication_request(self, item, &urls)?
         };
-        let mut entry = vec![
-            BundleEntry::of(
-                &urls.header,
-                header(self, &urls, event, std::iter::once(item_url(item))),
-            ),
-            BundleEntry::of(&item_url(item), request),
-        ];
+        let mut entry =
+            vec![BundleEntry::of(&urls.header, header(self, &urls, event, std::iter::once(item_url(item)))), BundleEntry::of(&item_url(item), request)];
         entry.extend(parties(self, requested_by, &urls));
         message(message_id, entry)
     }
@@ -265,17 +239,8 @@ impl PrescriptionOrder<'_> {
 /// The bytes a signature covers: every resource but MessageHeader and Provenance with its URL, in order. The same for a
 /// message composed here and for that message read back.
 pub fn signable(bundle: &Bundle) -> Vec<u8> {
-    let covered: Vec<BundleEntry> = bundle
-        .entry
-        .iter()
-        .filter(|entry| {
-            !matches!(
-                entry.resource,
-                None | Some(Resource::MessageHeader(_) | Resource::Provenance(_))
-            )
-        })
-        .cloned()
-        .collect();
+    let covered: Vec<BundleEntry> =
+        bundle.entry.iter().filter(|entry| !matches!(entry.resource, None | Some(Resource::MessageHeader(_) | Resource::Provenance(_)))).cloned().collect();
     serde_json::to_vec(&covered).expect("maps with text keys and no floats that are not numbers")
 }
 
@@ -290,25 +255,14 @@ pub fn signature_of(bundle: &Bundle) -> Option<Vec<u8>> {
         Resource::Provenance(provenance) => Some(provenance),
         _ => None,
     })?;
-    STANDARD
-        .decode(provenance.signature.first()?.data.as_deref()?)
-        .ok()
+    STANDARD.decode(provenance.signature.first()?.data.as_deref()?).ok()
 }
 
 fn message(id: Uuid, entry: Vec<BundleEntry>) -> Result<Bundle, FhirError> {
-    Ok(Bundle {
-        identifier: Some(Identifier::new(systems::UUID, &id.to_string())),
-        r#type: some("message"),
-        entry,
-        ..Bundle::default()
-    })
+    Ok(Bundle { identifier: Some(Identifier::new(systems::UUID, &id.to_string())), r#type: some("message"), entry, ..Bundle::default() })
 }
 
-fn provenance(
-    signed: &Signed<'_>,
-    targets: Vec<String>,
-    urls: &Urls,
-) -> Result<Provenance, FhirError> {
+fn provenance(signed: &Signed<'_>, targets: Vec<String>, urls: &Urls) -> Result<Provenance, FhirError> {
     let when = instant(signed.signed_at_us)?;
     let who = Some(Reference::to(&urls.role));
     Ok(Provenance {
@@ -316,11 +270,7 @@ fn provenance(
         recorded: Some(when.clone()),
         agent: vec![ProvenanceAgent { who: who.clone() }],
         signature: vec![Signature {
-            r#type: vec![Coding::new(
-                systems::SIGNATURE_TYPE,
-                "1.2.840.10065.1.12.1.1",
-                "",
-            )],
+            r#type: vec![Coding::new(systems::SIGNATURE_TYPE, "1.2.840.10065.1.12.1.1", "")],
             when: Some(when),
             who,
             data: Some(STANDARD.encode(signed.signature)),
@@ -339,18 +289,9 @@ impl Dispenser<'_> {
 
     pub(super) fn site_type(&self) -> &'static str {
         match self {
-            Self::Nominated {
-                site: DispensingSite::Pharmacy,
-                ..
-            } => "P1",
-            Self::Nominated {
-                site: DispensingSite::ApplianceContractor,
-                ..
-            } => "P2",
-            Self::Nominated {
-                site: DispensingSite::DispensingDoctor,
-                ..
-            } => "P3",
+            Self::Nominated { site: DispensingSite::Pharmacy, .. } => "P1",
+            Self::Nominated { site: DispensingSite::ApplianceContractor, .. } => "P2",
+            Self::Nominated { site: DispensingSite::DispensingDoctor, .. } => "P3",
             Self::NotNominated => "0004",
         }
     }
@@ -379,9 +320,7 @@ impl CancelReason {
             Self::PharmacistRequest => ("0006", "At the Pharmacist's request"),
             Self::NotificationOfDeath => ("0007", "Notification of Death"),
             Self::PatientDeductedOther => ("0008", "Patient deducted - other reason"),
-            Self::PatientDeductedNewPractice => {
-                ("0009", "Patient deducted - registered with new practice")
-            }
+            Self::PatientDeductedNewPractice => ("0009", "Patient deducted - registered with new practice"),
         }
     }
 }

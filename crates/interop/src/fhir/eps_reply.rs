@@ -56,18 +56,13 @@ impl CancelOutcome {
             "R-0006" => Self::AlreadyCancelled,
             "R-0007" => Self::RequestedByAnother,
             "R-0008" => Self::NotFound,
-            other => Self::Failed {
-                code: other.to_owned(),
-            },
+            other => Self::Failed { code: other.to_owned() },
         }
     }
 
     /// The patient may still get the medicine: someone has to telephone the pharmacy.
     pub fn needs_call_to_dispenser(&self) -> bool {
-        matches!(
-            self,
-            Self::WithDispenser | Self::AlreadyDispensed | Self::RequestedByAnother
-        )
+        matches!(self, Self::WithDispenser | Self::AlreadyDispensed | Self::RequestedByAnother)
     }
 }
 
@@ -75,14 +70,11 @@ impl EpsReply {
     /// Reads the body of an answer.
     pub fn parse(json: &[u8]) -> Result<Self, FhirError> {
         Ok(match Resource::parse(json)? {
-            Resource::OperationOutcome(outcome) if outcome.is_failure() => Self::Refused {
-                codes: outcome.codes().into_iter().map(str::to_owned).collect(),
-                is_duplicate: outcome.is_duplicate(),
-            },
-            Resource::OperationOutcome(_) => Self::Accepted,
-            Resource::Bundle(bundle) => {
-                cancel_outcome(&bundle).map_or(Self::Unknown, Self::Cancellation)
+            Resource::OperationOutcome(outcome) if outcome.is_failure() => {
+                Self::Refused { codes: outcome.codes().into_iter().map(str::to_owned).collect(), is_duplicate: outcome.is_duplicate() }
             }
+            Resource::OperationOutcome(_) => Self::Accepted,
+            Resource::Bundle(bundle) => cancel_outcome(&bundle).map_or(Self::Unknown, Self::Cancellation),
             _ => Self::Unknown,
         })
     }

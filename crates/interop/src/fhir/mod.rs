@@ -58,17 +58,13 @@ pub enum FhirError {
 
 impl FhirError {
     pub(crate) fn unreadable(error: &serde_json::Error) -> Self {
-        Self::Unreadable {
-            line: error.line(),
-            column: error.column(),
-        }
+        Self::Unreadable { line: error.line(), column: error.column() }
     }
 }
 
 /// FHIR instant, whole seconds in UTC, from microseconds since 1970-01-01T00:00:00Z.
 pub fn instant(instant_us: i64) -> Result<String, FhirError> {
-    let timestamp =
-        jiff::Timestamp::from_microsecond(instant_us).map_err(|_| FhirError::TimeOutOfRange)?;
+    let timestamp = jiff::Timestamp::from_microsecond(instant_us).map_err(|_| FhirError::TimeOutOfRange)?;
     let utc = jiff::tz::Offset::UTC.to_datetime(timestamp);
     if utc.year() < 1 {
         return Err(FhirError::TimeOutOfRange);
@@ -100,22 +96,13 @@ mod tests {
 
     #[test]
     fn instants_are_utc_to_the_second() {
-        assert_eq!(
-            instant(1_736_510_400_999_999).ok().as_deref(),
-            Some("2025-01-10T12:00:00+00:00")
-        );
+        assert_eq!(instant(1_736_510_400_999_999).ok().as_deref(), Some("2025-01-10T12:00:00+00:00"));
         assert!(matches!(instant(i64::MAX), Err(FhirError::TimeOutOfRange)));
     }
 
     #[test]
     fn identifier_queries_are_encoded_for_headers() {
-        assert_eq!(
-            identifier_query("https://x/y", "1"),
-            "identifier=https://x/y|1"
-        );
-        assert_eq!(
-            identifier_query_encoded("https://x/y", "1 2"),
-            "identifier=https%3A%2F%2Fx%2Fy%7C1%202"
-        );
+        assert_eq!(identifier_query("https://x/y", "1"), "identifier=https://x/y|1");
+        assert_eq!(identifier_query_encoded("https://x/y", "1 2"), "identifier=https%3A%2F%2Fx%2Fy%7C1%202");
     }
 }

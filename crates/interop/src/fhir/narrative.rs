@@ -13,10 +13,7 @@ pub(super) fn table(rows: &[(&str, &str)]) -> Narrative {
         div.push_str("</td></tr>");
     }
     div.push_str("</tbody></table></div>");
-    Narrative {
-        status: Some("generated".to_owned()),
-        div: Some(div),
-    }
+    Narrative { status: Some("generated".to_owned()), div: Some(div) }
 }
 
 fn escape(text: &str, out: &mut String) {
@@ -40,12 +37,7 @@ mod tests {
 
     #[test]
     fn markup_in_text_stays_text() {
-        let div = table(&[("Plan", "<script>&\n\u{0}\"x\"")])
-            .div
-            .unwrap_or_default();
-        assert!(
-            div.contains("<td>&lt;script&gt;&amp;<br/>&quot;x&quot;</td>"),
-            "{div}"
-        );
+        let div = table(&[("Plan", "<script>&\n\u{0}\"x\"")]).div.unwrap_or_default();
+        assert!(div.contains("<td>&lt;script&gt;&amp;<br/>&quot;x&quot;</td>"), "{div}");
     }
 }

@@ -20,17 +20,13 @@ impl OperationOutcome {
     pub fn parse(json: &[u8]) -> Result<Self, FhirError> {
         match Resource::parse(json)? {
             Resource::OperationOutcome(outcome) => Ok(*outcome),
-            _ => Err(FhirError::Unexpected {
-                expected: "OperationOutcome",
-            }),
+            _ => Err(FhirError::Unexpected { expected: "OperationOutcome" }),
         }
     }
 
     /// Whether any issue is an error or fatal.
     pub fn is_failure(&self) -> bool {
-        self.issue
-            .iter()
-            .any(|issue| matches!(issue.severity.as_deref(), Some("error" | "fatal")))
+        self.issue.iter().any(|issue| matches!(issue.severity.as_deref(), Some("error" | "fatal")))
     }
 
     /// Codes of all issues, the most specific of each: the coded detail, else the issue type. Safe to log.
@@ -48,12 +44,11 @@ impl OperationOutcome {
     pub fn is_duplicate(&self) -> bool {
         self.issue.iter().any(|issue| {
             issue.code.as_deref() == Some("duplicate")
-                || issue.details.iter().flat_map(|d| &d.coding).any(|coding| {
-                    matches!(
-                        coding.code.as_deref(),
-                        Some("DUPLICATE_PRESCRIPTION_ID" | "DUPLICATE_MEDICATIONREQUEST_ID")
-                    )
-                })
+                || issue
+                    .details
+                    .iter()
+                    .flat_map(|d| &d.coding)
+                    .any(|coding| matches!(coding.code.as_deref(), Some("DUPLICATE_PRESCRIPTION_ID" | "DUPLICATE_MEDICATIONREQUEST_ID")))
         })
     }
 }

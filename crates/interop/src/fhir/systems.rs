@@ -25,11 +25,9 @@ pub const UCUM: &str = "http://unitsofmeasure.org";
 /// A UUID as an identifier value.
 pub const UUID: &str = "https://tools.ietf.org/html/rfc4122";
 /// NHS number tracing status, extension and code system.
-pub const NHS_NUMBER_STATUS_EXTENSION: &str =
-    "https://fhir.hl7.org.uk/StructureDefinition/Extension-UKCore-NHSNumberVerificationStatus";
+pub const NHS_NUMBER_STATUS_EXTENSION: &str = "https://fhir.hl7.org.uk/StructureDefinition/Extension-UKCore-NHSNumberVerificationStatus";
 /// Code system of the tracing status in England.
-pub const NHS_NUMBER_STATUS: &str =
-    "https://fhir.hl7.org.uk/CodeSystem/UKCore-NHSNumberVerificationStatusEngland";
+pub const NHS_NUMBER_STATUS: &str = "https://fhir.hl7.org.uk/CodeSystem/UKCore-NHSNumberVerificationStatusEngland";
 /// Encounter class.
 pub const ACT_CODE: &str = "http://terminology.hl7.org/CodeSystem/v3-ActCode";
 
@@ -38,37 +36,29 @@ pub const PRESCRIPTION_ORDER_NUMBER: &str = "https://fhir.nhs.uk/Id/prescription
 /// Long-form prescription id, a UUID.
 pub const PRESCRIPTION: &str = "https://fhir.nhs.uk/Id/prescription";
 /// Line item of a prescription, a UUID.
-pub const PRESCRIPTION_ORDER_ITEM_NUMBER: &str =
-    "https://fhir.nhs.uk/Id/prescription-order-item-number";
+pub const PRESCRIPTION_ORDER_ITEM_NUMBER: &str = "https://fhir.nhs.uk/Id/prescription-order-item-number";
 /// Event of an EPS message.
 pub const MESSAGE_EVENT: &str = "https://fhir.nhs.uk/CodeSystem/message-event";
 /// Prescription type extension.
-pub const PRESCRIPTION_TYPE_EXTENSION: &str =
-    "https://fhir.nhs.uk/StructureDefinition/Extension-DM-PrescriptionType";
+pub const PRESCRIPTION_TYPE_EXTENSION: &str = "https://fhir.nhs.uk/StructureDefinition/Extension-DM-PrescriptionType";
 /// Prescription type codes.
 pub const PRESCRIPTION_TYPE: &str = "https://fhir.nhs.uk/CodeSystem/prescription-type";
 /// Long-form prescription id extension.
-pub const PRESCRIPTION_ID_EXTENSION: &str =
-    "https://fhir.nhs.uk/StructureDefinition/Extension-DM-PrescriptionId";
+pub const PRESCRIPTION_ID_EXTENSION: &str = "https://fhir.nhs.uk/StructureDefinition/Extension-DM-PrescriptionId";
 /// Dispensing site type extension.
-pub const PERFORMER_SITE_TYPE_EXTENSION: &str =
-    "https://fhir.nhs.uk/StructureDefinition/Extension-DM-PerformerSiteType";
+pub const PERFORMER_SITE_TYPE_EXTENSION: &str = "https://fhir.nhs.uk/StructureDefinition/Extension-DM-PerformerSiteType";
 /// Dispensing site type codes.
-pub const DISPENSING_SITE_PREFERENCE: &str =
-    "https://fhir.nhs.uk/CodeSystem/dispensing-site-preference";
+pub const DISPENSING_SITE_PREFERENCE: &str = "https://fhir.nhs.uk/CodeSystem/dispensing-site-preference";
 /// Outcome of a cancellation, extension and codes.
-pub const STATUS_HISTORY_EXTENSION: &str =
-    "https://fhir.nhs.uk/StructureDefinition/Extension-DM-PrescriptionStatusHistory";
+pub const STATUS_HISTORY_EXTENSION: &str = "https://fhir.nhs.uk/StructureDefinition/Extension-DM-PrescriptionStatusHistory";
 /// Codes of the outcome of a cancellation.
 pub const STATUS_HISTORY: &str = "https://fhir.nhs.uk/CodeSystem/medicationrequest-status-history";
 /// Reason for a cancellation.
 pub const STATUS_REASON: &str = "https://fhir.nhs.uk/CodeSystem/medicationrequest-status-reason";
 /// Category of a medication request.
-pub const MEDICATION_REQUEST_CATEGORY: &str =
-    "http://terminology.hl7.org/CodeSystem/medicationrequest-category";
+pub const MEDICATION_REQUEST_CATEGORY: &str = "http://terminology.hl7.org/CodeSystem/medicationrequest-category";
 /// Course of therapy of a medication request.
-pub const COURSE_OF_THERAPY: &str =
-    "http://terminology.hl7.org/CodeSystem/medicationrequest-course-of-therapy";
+pub const COURSE_OF_THERAPY: &str = "http://terminology.hl7.org/CodeSystem/medicationrequest-course-of-therapy";
 /// Job role of a prescriber.
 pub const SDS_JOB_ROLE: &str = "https://fhir.nhs.uk/CodeSystem/NHSDigital-SDS-JobRoleCode";
 /// Role of an organisation.

@@ -76,21 +76,14 @@ fhir_struct! {
 impl Coding {
     /// A coding with all three parts; an empty display is left out.
     pub fn new(system: &str, code: &str, display: &str) -> Self {
-        Self {
-            system: some(system),
-            code: some(code),
-            display: some(display),
-        }
+        Self { system: some(system), code: some(code), display: some(display) }
     }
 }
 
 impl CodeableConcept {
     /// A concept with one coding.
     pub fn new(system: &str, code: &str, display: &str) -> Self {
-        Self {
-            coding: vec![Coding::new(system, code, display)],
-            text: None,
-        }
+        Self { coding: vec![Coding::new(system, code, display)], text: None }
     }
 
     /// The first code, whatever its system.
@@ -102,37 +95,25 @@ impl CodeableConcept {
 impl Identifier {
     /// A system and a value.
     pub fn new(system: &str, value: &str) -> Self {
-        Self {
-            extension: Vec::new(),
-            system: some(system),
-            value: some(value),
-        }
+        Self { extension: Vec::new(), system: some(system), value: some(value) }
     }
 
     /// Whether this is an identifier of that system. Reading, the case of the system is ignored: real data has
     /// `https://fhir.nhs.uk/id/…` too.
     pub fn is_of(&self, system: &str) -> bool {
-        self.system
-            .as_deref()
-            .is_some_and(|own| own.eq_ignore_ascii_case(system))
+        self.system.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(system))
     }
 }
 
 impl Reference {
     /// To another entry of the same bundle, or to a server's resource.
     pub fn to(url: &str) -> Self {
-        Self {
-            reference: some(url),
-            ..Self::default()
-        }
+        Self { reference: some(url), ..Self::default() }
     }
 
     /// To whatever carries that identifier.
     pub fn by_identifier(system: &str, value: &str) -> Self {
-        Self {
-            identifier: Some(Identifier::new(system, value)),
-            ..Self::default()
-        }
+        Self { identifier: Some(Identifier::new(system, value)), ..Self::default() }
     }
 }
 

@@ -77,16 +77,9 @@ impl AckCode {
 
     /// From MSA-1.
     pub fn of(code: &str) -> Option<Self> {
-        [
-            Self::ApplicationAccept,
-            Self::ApplicationError,
-            Self::ApplicationReject,
-            Self::CommitAccept,
-            Self::CommitError,
-            Self::CommitReject,
-        ]
-        .into_iter()
-        .find(|known| known.code() == code.trim())
+        [Self::ApplicationAccept, Self::ApplicationError, Self::ApplicationReject, Self::CommitAccept, Self::CommitError, Self::CommitReject]
+            .into_iter()
+            .find(|known| known.code() == code.trim())
     }
 
     /// AA and CA alike: receivers asked for one send the other.
@@ -181,38 +174,19 @@ pub struct Acknowledgement<'a> {
 /// The ACK for `message`, in its own delimiters: MSH-3/4 and MSH-5/6 swapped, MSH-11 and MSH-12 copied so that a test
 /// is never acknowledged as live, MSA-2 the control id as it was sent.
 pub fn acknowledge(message: &Message<'_>, reply: &Acknowledgement<'_>) -> Vec<u8> {
-    let raw = |number: usize| {
-        message
-            .field("MSH", number)
-            .value()
-            .text()
-            .unwrap_or_default()
-    };
+    let raw = |number: usize| message.field("MSH", number).value().text().unwrap_or_default();
     let separators = message.separators();
     let trigger = message.field("MSH", 9).component(2).code();
     let component = char::from(separators.component);
-    let message_type = trigger.map_or("ACK".to_owned(), |code| {
-        format!("ACK{component}{code}{component}ACK")
-    });
-    let header = ReplyHeader {
-        parties: [raw(5), raw(6), raw(3), raw(4)],
-        message_type: &message_type,
-        processing_id: raw(11),
-        version: raw(12),
-        acknowledged: raw(10),
-    };
+    let message_type = trigger.map_or("ACK".to_owned(), |code| format!("ACK{component}{code}{component}ACK"));
+    let header =
+        ReplyHeader { parties: [raw(5), raw(6), raw(3), raw(4)], message_type: &message_type, processing_id: raw(11), version: raw(12), acknowledged: raw(10) };
     write_reply(separators, &header, reply)
 }
 
 /// The AR for bytes whose MSH cannot be read: nobody is named, nothing is copied.
 pub fn reject_unreadable(reply: &Acknowledgement<'_>) -> Vec<u8> {
-    let header = ReplyHeader {
-        parties: [""; 4],
-        message_type: "ACK",
-        processing_id: "P",
-        version: "2.4",
-        acknowledged: "",
-    };
+    let header = ReplyHeader { parties: [""; 4], message_type: "ACK", processing_id: "P", version: "2.4", acknowledged: "" };
     write_reply(Separators::STANDARD, &header, reply)
 }
 
@@ -225,11 +199,7 @@ struct ReplyHeader<'a> {
     acknowledged: &'a str,
 }
 
-fn write_reply(
-    separators: Separators,
-    header: &ReplyHeader<'_>,
-    reply: &Acknowledgement<'_>,
-) -> Vec<u8> {
+fn write_reply(separators: Separators, header: &ReplyHeader<'_>, reply: &Acknowledgement<'_>) -> Vec<u8> {
     let mut out = String::with_capacity(256);
     let [application, facility, to_application, to_facility] = header.parties;
     SegmentWriter::new("MSH", separators, &mut out)
@@ -243,11 +213,7 @@ fn write_reply(
         .raw(11, header.processing_id)
         .raw(12, header.version)
         .end();
-    SegmentWriter::new("MSA", separators, &mut out)
-        .text(1, reply.code.code())
-        .raw(2, header.acknowledged)
-        .text(3, reply.text.unwrap_or_default())
-        .end();
+    SegmentWriter::new("MSA", separators, &mut out).text(1, reply.code.code()).raw(2, header.acknowledged).text(3, reply.text.unwrap_or_default()).end();
     if let Some(error) = reply.error {
         let err = SegmentWriter::new("ERR", separators, &mut out);
         if is_2_5_or_later(header.version, separators) {
@@ -263,11 +229,7 @@ fn write_reply(
 fn write_err_by_field(err: SegmentWriter<'_>, error: ErrorDetail, text: &str) {
     let (number, meaning) = error.code.number_and_text();
     let location = location_parts(error.location);
-    err.components(2, &location.each_ref().map(String::as_str))
-        .components(3, &[number, meaning, "HL70357"])
-        .text(4, "E")
-        .text(8, text)
-        .end();
+    err.components(2, &location.each_ref().map(String::as_str)).components(3, &[number, meaning, "HL70357"]).text(4, "E").text(8, text).end();
 }
 
 /// Before HL7 2.5: ERR-1 `segment^sequence^field^code&text&table`.
@@ -278,33 +240,19 @@ fn write_err_by_component(err: SegmentWriter<'_>, error: ErrorDetail, separators
         Some(sub) => format!("{number}{sub}{meaning}{sub}HL70357"),
         None => number.to_owned(),
     };
-    err.raw(
-        1,
-        &[segment, sequence, field, code].join(&char::from(separators.component).to_string()),
-    )
-    .end();
+    err.raw(1, &[segment, sequence, field, code].join(&char::from(separators.component).to_string())).end();
 }
 
 fn location_parts(location: Option<ErrorLocation>) -> [String; 3] {
     match location {
-        Some(at) => [
-            at.segment.to_owned(),
-            at.sequence.to_string(),
-            at.field.map_or(String::new(), |f| f.to_string()),
-        ],
+        Some(at) => [at.segment.to_owned(), at.sequence.to_string(), at.field.map_or(String::new(), |f| f.to_string())],
         None => Default::default(),
     }
 }
 
 fn is_2_5_or_later(version: &str, separators: Separators) -> bool {
-    let version = version
-        .split(char::from(separators.component))
-        .next()
-        .unwrap_or_default();
-    let mut numbers = version
-        .trim()
-        .split('.')
-        .map(|part| part.parse::<u32>().unwrap_or(0));
+    let version = version.split(char::from(separators.component)).next().unwrap_or_default();
+    let mut numbers = version.trim().split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     let (major, minor) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     (major, minor) >= (2, 5)
 }
@@ -333,10 +281,7 @@ pub fn requested_acknowledgements(message: &Message<'_>) -> (Condition, Conditio
         Some("SU") => Condition::OnSuccess,
         _ => Condition::Unstated,
     };
-    (
-        condition(message.field("MSH", 15)),
-        condition(message.field("MSH", 16)),
-    )
+    (condition(message.field("MSH", 15)), condition(message.field("MSH", 16)))
 }
 
 /// A receiver's reply to a message of ours.
@@ -357,17 +302,11 @@ impl Reply {
     /// with other types.
     pub fn of(message: &Message<'_>) -> Option<Self> {
         let msa = message.segment("MSA")?;
-        let err = |field: usize, component: usize| {
-            message.field("ERR", field).component(component).code()
-        };
+        let err = |field: usize, component: usize| message.field("ERR", field).component(component).code();
         Some(Self {
             code: AckCode::of(msa.field(1).component(1).code()?)?,
             control_id: msa.field(2).value().code().unwrap_or_default().to_owned(),
-            text: msa
-                .field(3)
-                .value()
-                .code()
-                .map(|text| message.separators().unescape(text).into_owned()),
+            text: msa.field(3).value().code().map(|text| message.separators().unescape(text).into_owned()),
             error_code: err(3, 1).or_else(|| err(1, 4)).map(str::to_owned),
         })
     }

@@ -42,11 +42,7 @@ impl<'m> Adt<'m> {
         for segment in message.segments() {
             if segment.id() == "PID" && current.has_patient() {
                 views.push(current);
-                current = Self {
-                    msh: current.msh,
-                    evn: current.evn,
-                    ..header
-                };
+                current = Self { msh: current.msh, evn: current.evn, ..header };
             }
             current.take(segment);
         }

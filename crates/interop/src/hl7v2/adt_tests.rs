@@ -6,21 +6,13 @@ fn segment(name: &str, fields: &[(usize, &str)]) -> String {
     let last = fields.iter().map(|(number, _)| *number).max().unwrap_or(0);
     (1..=last).fold(name.to_owned(), |mut line, number| {
         line.push('|');
-        line.push_str(
-            fields
-                .iter()
-                .find(|(n, _)| *n == number)
-                .map_or("", |(_, text)| text),
-        );
+        line.push_str(fields.iter().find(|(n, _)| *n == number).map_or("", |(_, text)| text));
         line
     })
 }
 
 fn message(event: &str, segments: &[String]) -> String {
-    format!(
-        "MSH|^~\\&|PAS|RHM|HUB|QRL|20250110120000||ADT^{event}|77|P|2.4\r{}",
-        segments.join("\r")
-    )
+    format!("MSH|^~\\&|PAS|RHM|HUB|QRL|20250110120000||ADT^{event}|77|P|2.4\r{}", segments.join("\r"))
 }
 
 fn with<T>(text: &str, read: impl FnOnce(Adt<'_>) -> T) -> T {
@@ -29,9 +21,7 @@ fn with<T>(text: &str, read: impl FnOnce(Adt<'_>) -> T) -> T {
 }
 
 fn source(event: &str, segments: &[String]) -> Option<TimeSource> {
-    with(&message(event, segments), |adt| {
-        adt.visit_time().map(|time| time.source)
-    })
+    with(&message(event, segments), |adt| adt.visit_time().map(|time| time.source))
 }
 
 #[test]
@@ -43,10 +33,7 @@ fn the_header_is_read_and_msh_9_3_ignored() {
         assert_eq!(adt.control_id(), Some("5"));
         assert_eq!(adt.processing_id(), ProcessingId::Training);
         assert_eq!(adt.version(), Some("2.3.1"));
-        assert_eq!(
-            (adt.sending_application(), adt.sending_facility()),
-            (Some("PAS"), Some("RHM01"))
-        );
+        assert_eq!((adt.sending_application(), adt.sending_facility()), (Some("PAS"), Some("RHM01")));
         assert!(matches!(adt.recorded_at(), Ok(Some(_))));
         assert_eq!(adt.occurred_at(), Ok(None));
     });
@@ -66,59 +53,29 @@ fn the_person_is_read() {
             (32, "NSTS02"),
         ],
     );
-    with(
-        &message(
-            "A31",
-            &[pid, "PD1|||PRACTICE^^Y06601|G9991234^GP".to_owned()],
-        ),
-        |adt| {
-            let ids: Vec<_> = adt
-                .identifiers()
-                .map(|id| (id.value, id.authority, id.id_type))
-                .collect();
-            assert_eq!(
-                ids,
-                [
-                    ("0123456", Some("RHM"), Some("MR")),
-                    ("9990000018", Some("NHS"), Some("NH"))
-                ]
-            );
-            let name = adt.legal_name().expect("a name");
-            assert_eq!(
-                (name.family.as_deref(), name.given.as_deref()),
-                (Some("SMITH"), Some("Ann&Co"))
-            );
-            assert_eq!(adt.names().count(), 2);
-            assert_eq!(
-                adt.birth_date().map(|date| date.to_string()).as_deref(),
-                Some("1948-01-10")
-            );
-            assert_eq!(adt.sex(), Some(AdministrativeSex::Female));
-            let addresses: Vec<_> = adt.addresses().collect();
-            assert_eq!(addresses.len(), 1);
-            assert_eq!(addresses[0].lines, ["1 High St", "Town", "Hants"]);
-            assert_eq!(addresses[0].postcode, Some("SO16 6YD"));
-            assert!(adt.is_pseudo_person());
-            assert_eq!(adt.nhs_number_status(), Some("02"));
-            assert_eq!(adt.registered_practice(), Some("Y06601"));
-            assert_eq!(adt.death(), None);
-        },
-    );
+    with(&message("A31", &[pid, "PD1|||PRACTICE^^Y06601|G9991234^GP".to_owned()]), |adt| {
+        let ids: Vec<_> = adt.identifiers().map(|id| (id.value, id.authority, id.id_type)).collect();
+        assert_eq!(ids, [("0123456", Some("RHM"), Some("MR")), ("9990000018", Some("NHS"), Some("NH"))]);
+        let name = adt.legal_name().expect("a name");
+        assert_eq!((name.family.as_deref(), name.given.as_deref()), (Some("SMITH"), Some("Ann&Co")));
+        assert_eq!(adt.names().count(), 2);
+        assert_eq!(adt.birth_date().map(|date| date.to_string()).as_deref(), Some("1948-01-10"));
+        assert_eq!(adt.sex(), Some(AdministrativeSex::Female));
+        let addresses: Vec<_> = adt.addresses().collect();
+        assert_eq!(addresses.len(), 1);
+        assert_eq!(addresses[0].lines, ["1 High St", "Town", "Hants"]);
+        assert_eq!(addresses[0].postcode, Some("SO16 6YD"));
+        assert!(adt.is_pseudo_person());
+        assert_eq!(adt.nhs_number_status(), Some("02"));
+        assert_eq!(adt.registered_practice(), Some("Y06601"));
+        assert_eq!(adt.death(), None);
+    });
 }
 
 #[test]
 fn practice_and_practitioner_may_be_swapped() {
-    let text = message(
-        "A31",
-        &[
-            "PID|1||7".to_owned(),
-            "PD1|||G9991234^GP|^^E83039".to_owned(),
-        ],
-    );
-    assert_eq!(
-        with(&text, |adt| adt.registered_practice().map(str::to_owned)).as_deref(),
-        Some("E83039")
-    );
+    let text = message("A31", &["PID|1||7".to_owned(), "PD1|||G9991234^GP|^^E83039".to_owned()]);
+    assert_eq!(with(&text, |adt| adt.registered_practice().map(str::to_owned)).as_deref(), Some("E83039"));
 }
 
 #[test]
@@ -143,41 +100,23 @@ fn the_visit_is_read() {
     with(&message("A01", &["PID|1||7".to_owned(), pv1, pv2]), |adt| {
         assert_eq!(adt.patient_class(), Some(PatientClass::Inpatient));
         let ward = adt.location().expect("a location");
-        assert_eq!(
-            (ward.point_of_care, ward.bed, ward.facility),
-            (Some("RCB"), Some("BAY2-6"), Some("RCB55"))
-        );
-        assert_eq!(
-            adt.prior_location().and_then(|l| l.point_of_care),
-            Some("W1")
-        );
+        assert_eq!((ward.point_of_care, ward.bed, ward.facility), (Some("RCB"), Some("BAY2-6"), Some("RCB55")));
+        assert_eq!(adt.prior_location().and_then(|l| l.point_of_care), Some("W1"));
         assert!(adt.is_emergency_admission_method());
-        assert_eq!(
-            (adt.specialty(), adt.source_of_admission()),
-            (Some("300"), Some("54"))
-        );
-        assert_eq!(
-            adt.visit_id().map(|id| (id.value, id.id_type)),
-            Some(("V-1", Some("visitid")))
-        );
+        assert_eq!((adt.specialty(), adt.source_of_admission()), (Some("300"), Some("54")));
+        assert_eq!(adt.visit_id().map(|id| (id.value, id.id_type)), Some(("V-1", Some("visitid"))));
         assert_eq!(adt.alternate_visit_id().map(|id| id.value), Some("EP2"));
         assert_eq!(adt.discharge_destination(), Some("19"));
         assert_eq!(adt.admission_reason().as_deref(), Some("Fall^x"));
         assert_eq!(adt.mode_of_arrival(), Some("C"));
-        assert!(matches!(
-            (adt.admitted_at(), adt.discharged_at()),
-            (Ok(Some(_)), Ok(Some(_)))
-        ));
+        assert!(matches!((adt.admitted_at(), adt.discharged_at()), (Ok(Some(_)), Ok(Some(_)))));
     });
 }
 
 #[test]
 fn free_text_is_not_an_emergency_admission_method() {
     let is_emergency = |code| {
-        let text = message(
-            "A01",
-            &["PID|1||7".to_owned(), segment("PV1", &[(4, code)])],
-        );
+        let text = message("A01", &["PID|1||7".to_owned(), segment("PV1", &[(4, code)])]);
         with(&text, |adt| adt.is_emergency_admission_method())
     };
     assert!(is_emergency("21") && is_emergency("2D"));
@@ -197,48 +136,27 @@ fn each_trigger_takes_the_time_that_its_event_means() {
     assert_eq!(source("A05", &all), Some(TimeSource::ExpectedAdmission));
     assert_eq!(source("A11", &all), Some(TimeSource::EventOccurred));
     assert_eq!(source("A01", &[evn]), Some(TimeSource::EventOccurred));
-    assert_eq!(
-        source("A01", &["EVN||20250110".to_owned()]),
-        Some(TimeSource::EventRecorded)
-    );
-    assert_eq!(
-        source("A01", &["PID|1".to_owned()]),
-        Some(TimeSource::MessageSent)
-    );
+    assert_eq!(source("A01", &["EVN||20250110".to_owned()]), Some(TimeSource::EventRecorded));
+    assert_eq!(source("A01", &["PID|1".to_owned()]), Some(TimeSource::MessageSent));
 }
 
 #[test]
 fn a_malformed_time_is_passed_over_and_said() {
-    let text = message(
-        "A01",
-        &["EVN||20250110".to_owned(), segment("PV1", &[(44, "%s")])],
-    );
+    let text = message("A01", &["EVN||20250110".to_owned(), segment("PV1", &[(44, "%s")])]);
     with(&text, |adt| {
         assert_eq!(adt.admitted_at(), Err(Hl7TimeError::Malformed));
         let time = adt.visit_time().expect("a time");
-        assert_eq!(
-            (time.source, time.passed_over_malformed),
-            (TimeSource::EventRecorded, true)
-        );
+        assert_eq!((time.source, time.passed_over_malformed), (TimeSource::EventRecorded, true));
     });
 }
 
 #[test]
 fn any_one_death_signal_counts() {
     let signal = |pid: &[(usize, &str)], destination: &str| {
-        let text = message(
-            "A03",
-            &[segment("PID", pid), segment("PV1", &[(36, destination)])],
-        );
-        with(&text, |adt| {
-            adt.death()
-                .map(|d| (d.time.is_some(), d.indicator, d.discharged_as_died))
-        })
+        let text = message("A03", &[segment("PID", pid), segment("PV1", &[(36, destination)])]);
+        with(&text, |adt| adt.death().map(|d| (d.time.is_some(), d.indicator, d.discharged_as_died)))
     };
-    assert_eq!(
-        signal(&[(29, "202501100100"), (30, "N")], "19"),
-        Some((true, Some(false), false))
-    );
+    assert_eq!(signal(&[(29, "202501100100"), (30, "N")], "19"), Some((true, Some(false), false)));
     assert_eq!(signal(&[(30, "Y")], ""), Some((false, Some(true), false)));
     assert_eq!(signal(&[(3, "7")], "79"), Some((false, None, true)));
     assert_eq!(signal(&[(29, "\"\""), (30, "N")], "19"), None);
@@ -250,63 +168,24 @@ fn a_merge_matches_on_value_and_the_qualifiers_both_carry() {
     let mrg = "MRG|40800000^^^MRENTR~1234||||V9".to_owned();
     with(&message("A40", &[pid, mrg]), |adt| {
         let gone: Vec<_> = adt.discarded_identifiers().collect();
-        assert_eq!(
-            gone.iter().map(|id| id.value).collect::<Vec<_>>(),
-            ["40800000", "1234"]
-        );
-        let known = PatientIdentifier {
-            value: "40800000",
-            check_digit: None,
-            authority: Some("MRENTR"),
-            id_type: Some("MEDREC"),
-        };
+        assert_eq!(gone.iter().map(|id| id.value).collect::<Vec<_>>(), ["40800000", "1234"]);
+        let known = PatientIdentifier { value: "40800000", check_digit: None, authority: Some("MRENTR"), id_type: Some("MEDREC") };
         assert!(gone[0].matches(&known));
-        assert!(!gone[0].matches(&PatientIdentifier {
-            authority: Some("OTHER"),
-            ..known
-        }));
-        assert!(gone[1].matches(&PatientIdentifier {
-            value: "1234",
-            ..known
-        }));
+        assert!(!gone[0].matches(&PatientIdentifier { authority: Some("OTHER"), ..known }));
+        assert!(gone[1].matches(&PatientIdentifier { value: "1234", ..known }));
         assert_eq!(adt.prior_visit_id().map(|id| id.value), Some("V9"));
     });
 }
 
 #[test]
 fn a_message_with_two_patients_gives_two_views() {
-    let text = message(
-        "A40",
-        &[
-            "PID|||1".into(),
-            "MRG|2".into(),
-            "PID|||3".into(),
-            "MRG|4".into(),
-        ],
-    );
+    let text = message("A40", &["PID|||1".into(), "MRG|2".into(), "PID|||3".into(), "MRG|4".into()]);
     let message = Message::parse(text.as_bytes()).expect("readable");
-    let pairs: Vec<_> = Adt::all(&message)
-        .iter()
-        .map(|adt| {
-            (
-                adt.identifiers().next().map(|i| i.value),
-                adt.discarded_identifiers().next().map(|i| i.value),
-            )
-        })
-        .collect();
+    let pairs: Vec<_> =
+        Adt::all(&message).iter().map(|adt| (adt.identifiers().next().map(|i| i.value), adt.discarded_identifiers().next().map(|i| i.value))).collect();
     assert_eq!(pairs, [(Some("1"), Some("2")), (Some("3"), Some("4"))]);
-    assert!(
-        Adt::all(&message)
-            .iter()
-            .all(|adt| adt.control_id() == Some("77"))
-    );
-    assert_eq!(
-        Adt::of(&message)
-            .discarded_identifiers()
-            .next()
-            .map(|i| i.value),
-        Some("2")
-    );
+    assert!(Adt::all(&message).iter().all(|adt| adt.control_id() == Some("77")));
+    assert_eq!(Adt::of(&message).discarded_identifiers().next().map(|i| i.value), Some("2"));
 }
 
 #[test]
@@ -322,15 +201,7 @@ fn deletion_can_be_told_from_silence() {
 
 #[test]
 fn misplaced_duplicate_and_unknown_segments_do_no_harm() {
-    let segments = [
-        "ZU1|1",
-        "PV1||E",
-        "PID|||7",
-        "PV1||I",
-        "EVN||20250101",
-        "ZPD",
-    ]
-    .map(str::to_owned);
+    let segments = ["ZU1|1", "PV1||E", "PID|||7", "PV1||I", "EVN||20250101", "ZPD"].map(str::to_owned);
     with(&message("A01", &segments), |adt| {
         assert_eq!(adt.patient_class(), Some(PatientClass::Emergency));
         assert_eq!(adt.identifiers().count(), 1);

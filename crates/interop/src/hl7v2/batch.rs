@@ -61,19 +61,10 @@ struct Open {
 
 /// Splits a file. Wide encodings (UTF-16, UTF-32) are taken as one message.
 pub fn split(file: &[u8]) -> Result<Split<'_>, BatchError> {
-    if matches!(
-        file,
-        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] | [0, ..] | [_, 0, ..]
-    ) {
-        return Ok(Split {
-            messages: vec![file],
-            warnings: Vec::new(),
-        });
+    if matches!(file, [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] | [0, ..] | [_, 0, ..]) {
+        return Ok(Split { messages: vec![file], warnings: Vec::new() });
     }
-    let mut split = Split {
-        messages: Vec::new(),
-        warnings: Vec::new(),
-    };
+    let mut split = Split { messages: Vec::new(), warnings: Vec::new() };
     let mut open = Open::default();
     for (number, at, content) in lines(file) {
         match segment_name(content) {
@@ -89,10 +80,7 @@ pub fn split(file: &[u8]) -> Result<Split<'_>, BatchError> {
                 }
                 close_message(&mut open, file, at, &mut split);
                 if is_file {
-                    open = Open {
-                        file: true,
-                        ..Open::default()
-                    };
+                    open = Open { file: true, ..Open::default() };
                 } else {
                     open.batch = true;
                     open.messages_in_batch = 0;
@@ -126,11 +114,7 @@ pub fn split(file: &[u8]) -> Result<Split<'_>, BatchError> {
     if open.file {
         split.warnings.push(BatchWarning::NoFileTrailer);
     }
-    if split.messages.is_empty() {
-        Err(BatchError::NoMessage)
-    } else {
-        Ok(split)
-    }
+    if split.messages.is_empty() { Err(BatchError::NoMessage) } else { Ok(split) }
 }
 
 fn close_message<'a>(open: &mut Open, file: &'a [u8], end: usize, split: &mut Split<'a>) {
@@ -138,12 +122,8 @@ fn close_message<'a>(open: &mut Open, file: &'a [u8], end: usize, split: &mut Sp
         return;
     };
     let message = &file[start..end];
-    let used = message
-        .iter()
-        .rposition(|b| !matches!(b, 0x0B | 0x1C) && !b.is_ascii_whitespace());
-    split
-        .messages
-        .push(&message[..used.map_or(0, |last| last + 1)]);
+    let used = message.iter().rposition(|b| !matches!(b, 0x0B | 0x1C) && !b.is_ascii_whitespace());
+    split.messages.push(&message[..used.map_or(0, |last| last + 1)]);
     open.messages_in_batch += 1;
 }
 
@@ -158,40 +138,28 @@ fn close_batch(open: &mut Open, warnings: &mut Vec<BatchWarning>) {
 /// Number, offset of the first content byte, and content of each line, without framing bytes and byte order marks.
 fn lines(file: &[u8]) -> impl Iterator<Item = (usize, usize, &[u8])> {
     let mut at = 0;
-    file.split(|&b| b == b'\r' || b == b'\n')
-        .enumerate()
-        .map(move |(index, line)| {
-            let start = at;
-            at += line.len() + 1;
-            let mut content = line;
-            while let Some(rest) = [&b"\x1C"[..], b"\x0B", b"\xEF\xBB\xBF"]
-                .iter()
-                .find_map(|framing| content.strip_prefix(*framing))
-            {
-                content = rest;
-            }
-            (index + 1, start + line.len() - content.len(), content)
-        })
+    file.split(|&b| b == b'\r' || b == b'\n').enumerate().map(move |(index, line)| {
+        let start = at;
+        at += line.len() + 1;
+        let mut content = line;
+        while let Some(rest) = [&b"\x1C"[..], b"\x0B", b"\xEF\xBB\xBF"].iter().find_map(|framing| content.strip_prefix(*framing)) {
+            content = rest;
+        }
+        (index + 1, start + line.len() - content.len(), content)
+    })
 }
 
 fn segment_name(line: &[u8]) -> Option<&[u8]> {
     let (name, rest) = line.split_at_checked(3)?;
-    rest.first()
-        .is_none_or(|separator| separator.is_ascii_punctuation())
-        .then_some(name)
+    rest.first().is_none_or(|separator| separator.is_ascii_punctuation()).then_some(name)
 }
 
 fn check_count(trailer: &[u8], found: usize, warnings: &mut Vec<BatchWarning>) {
     let Some(&separator) = trailer.get(3) else {
         return;
     };
-    let first = trailer
-        .split(|&b| b == separator)
-        .nth(1)
-        .unwrap_or_default();
-    let stated = std::str::from_utf8(first)
-        .ok()
-        .and_then(|digits| digits.trim().parse::<usize>().ok());
+    let first = trailer.split(|&b| b == separator).nth(1).unwrap_or_default();
+    let stated = std::str::from_utf8(first).ok().and_then(|digits| digits.trim().parse::<usize>().ok());
     if let Some(stated) = stated.filter(|&stated| stated != found) {
         warnings.push(BatchWarning::CountMismatch { stated, found });
     }
@@ -218,68 +186,30 @@ mod tests {
     #[test]
     fn messages_without_a_wrapper_and_framed_ones_are_split() {
         assert_eq!(read(MESSAGE), Ok((1, vec![])));
-        assert_eq!(
-            read(&format!("{MESSAGE}\n\n{MESSAGE}{MESSAGE}")),
-            Ok((3, vec![]))
-        );
-        assert_eq!(
-            read(&format!(
-                "\u{FEFF}\u{B}{MESSAGE}\u{1C}\r\u{B}{MESSAGE}\u{1C}\r"
-            )),
-            Ok((2, vec![]))
-        );
-        assert_eq!(
-            read(&format!("{MESSAGE}\u{1C}\u{B}{MESSAGE}")),
-            Ok((2, vec![]))
-        );
+        assert_eq!(read(&format!("{MESSAGE}\n\n{MESSAGE}{MESSAGE}")), Ok((3, vec![])));
+        assert_eq!(read(&format!("\u{FEFF}\u{B}{MESSAGE}\u{1C}\r\u{B}{MESSAGE}\u{1C}\r")), Ok((2, vec![])));
+        assert_eq!(read(&format!("{MESSAGE}\u{1C}\u{B}{MESSAGE}")), Ok((2, vec![])));
     }
 
     #[test]
     fn missing_trailers_and_headers_are_warnings() {
-        assert_eq!(
-            read(&format!("BHS|^~\\&\r{MESSAGE}")),
-            Ok((1, vec![BatchWarning::NoBatchTrailer]))
-        );
-        assert_eq!(
-            read(&format!("{MESSAGE}BTS|1\r")),
-            Ok((1, vec![BatchWarning::NoHeader]))
-        );
-        assert_eq!(
-            read(&format!("FHS|^~\\&\r{MESSAGE}")),
-            Ok((1, vec![BatchWarning::NoFileTrailer]))
-        );
-        assert_eq!(
-            read(&format!("FHS|^~\\&\r{MESSAGE}FTS|1\r")),
-            Ok((1, vec![]))
-        );
+        assert_eq!(read(&format!("BHS|^~\\&\r{MESSAGE}")), Ok((1, vec![BatchWarning::NoBatchTrailer])));
+        assert_eq!(read(&format!("{MESSAGE}BTS|1\r")), Ok((1, vec![BatchWarning::NoHeader])));
+        assert_eq!(read(&format!("FHS|^~\\&\r{MESSAGE}")), Ok((1, vec![BatchWarning::NoFileTrailer])));
+        assert_eq!(read(&format!("FHS|^~\\&\r{MESSAGE}FTS|1\r")), Ok((1, vec![])));
     }
 
     #[test]
     fn a_wrong_count_is_a_warning() {
-        assert_eq!(
-            read(&format!("BHS|^~\\&\r{MESSAGE}BTS|3\r")),
-            Ok((
-                1,
-                vec![BatchWarning::CountMismatch {
-                    stated: 3,
-                    found: 1
-                }]
-            ))
-        );
+        assert_eq!(read(&format!("BHS|^~\\&\r{MESSAGE}BTS|3\r")), Ok((1, vec![BatchWarning::CountMismatch { stated: 3, found: 1 }])));
     }
 
     #[test]
     fn a_structure_that_could_hide_a_message_is_refused() {
         assert_eq!(read(""), Err(BatchError::NoMessage));
         assert_eq!(read("BHS|^~\\&\rBTS|0\r"), Err(BatchError::NoMessage));
-        assert_eq!(
-            read("BHS|^~\\&\rEVN|A04\rBTS|1\r"),
-            Err(BatchError::OutsideMessage { line: 2 })
-        );
+        assert_eq!(read("BHS|^~\\&\rEVN|A04\rBTS|1\r"), Err(BatchError::OutsideMessage { line: 2 }));
         let inside = format!("FHS|^~\\&\rBHS|^~\\&\r{MESSAGE}FHS|^~\\&\rPV1|1\rBTS|1\rFTS|1\r");
-        assert_eq!(
-            read(&inside),
-            Err(BatchError::HeaderInsideMessage { line: 5 })
-        );
+        assert_eq!(read(&inside), Err(BatchError::HeaderInsideMessage { line: 5 }));
     }
 }

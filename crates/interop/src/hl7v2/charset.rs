@@ -28,36 +28,20 @@ pub fn decode(raw: &[u8]) -> Decoded<'_> {
     }
     let raw = raw.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(raw);
     match std::str::from_utf8(raw) {
-        Ok(text) if text.is_ascii() => Decoded {
-            text: Cow::Borrowed(text),
-            charset: UTF_8.name(),
-            mislabelled: matches!(label(raw), Label::Unknown),
-            substituted: false,
-        },
+        Ok(text) if text.is_ascii() => {
+            Decoded { text: Cow::Borrowed(text), charset: UTF_8.name(), mislabelled: matches!(label(raw), Label::Unknown), substituted: false }
+        }
         utf8 => match (label(raw), utf8) {
             (Label::Named(encoding), _) => {
                 let (text, substituted) = encoding.decode_without_bom_handling(raw);
-                Decoded {
-                    text,
-                    charset: encoding.name(),
-                    mislabelled: false,
-                    substituted,
-                }
+                Decoded { text, charset: encoding.name(), mislabelled: false, substituted }
             }
-            (named, Ok(text)) => Decoded {
-                text: Cow::Borrowed(text),
-                charset: UTF_8.name(),
-                mislabelled: matches!(named, Label::Ascii | Label::Unknown),
-                substituted: false,
-            },
+            (named, Ok(text)) => {
+                Decoded { text: Cow::Borrowed(text), charset: UTF_8.name(), mislabelled: matches!(named, Label::Ascii | Label::Unknown), substituted: false }
+            }
             (named, Err(_)) => {
                 let (text, substituted) = WINDOWS_1252.decode_without_bom_handling(raw);
-                Decoded {
-                    text,
-                    charset: WINDOWS_1252.name(),
-                    mislabelled: named != Label::Absent,
-                    substituted,
-                }
+                Decoded { text, charset: WINDOWS_1252.name(), mislabelled: named != Label::Absent, substituted }
             }
         },
     }
@@ -74,10 +58,7 @@ enum Label {
 
 /// MSH-18, first repetition, without the spaces some senders put around it.
 fn label(raw: &[u8]) -> Label {
-    let start = raw
-        .iter()
-        .position(|b| !b.is_ascii_whitespace())
-        .unwrap_or(raw.len());
+    let start = raw.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(raw.len());
     let raw = &raw[start..];
     let Some(&separator) = raw.get(3) else {
         return Label::Absent;
@@ -88,16 +69,9 @@ fn label(raw: &[u8]) -> Label {
         return Label::Absent;
     };
     let rest = &raw[before + 1..end];
-    let length = rest
-        .iter()
-        .position(|&b| b == separator || b == b'~')
-        .unwrap_or(rest.len());
+    let length = rest.iter().position(|&b| b == separator || b == b'~').unwrap_or(rest.len());
     let name = rest[..length].trim_ascii();
-    let is_any = |names: &[&str]| {
-        names
-            .iter()
-            .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
-    };
+    let is_any = |names: &[&str]| names.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()));
     if is_any(&["", "\"\""]) {
         Label::Absent
     } else if is_any(&["ASCII", "US-ASCII", "ISO IR6"]) {
@@ -119,33 +93,18 @@ fn decode_wide(raw: &[u8]) -> Option<Decoded<'_>> {
         [0, 0, 0xFE, 0xFF, rest @ ..] => ("UTF-32BE", utf_32(rest, u32::from_be_bytes)),
         [b'M', 0, 0, 0, ..] => ("UTF-32LE", utf_32(raw, u32::from_le_bytes)),
         [0, 0, 0, b'M', ..] => ("UTF-32BE", utf_32(raw, u32::from_be_bytes)),
-        [0xFF, 0xFE, ..] | [b'M', 0, ..] => (
-            UTF_16LE.name(),
-            UTF_16LE.decode_with_bom_removal(raw).0.into_owned(),
-        ),
-        [0xFE, 0xFF, ..] | [0, b'M', ..] => (
-            UTF_16BE.name(),
-            UTF_16BE.decode_with_bom_removal(raw).0.into_owned(),
-        ),
+        [0xFF, 0xFE, ..] | [b'M', 0, ..] => (UTF_16LE.name(), UTF_16LE.decode_with_bom_removal(raw).0.into_owned()),
+        [0xFE, 0xFF, ..] | [0, b'M', ..] => (UTF_16BE.name(), UTF_16BE.decode_with_bom_removal(raw).0.into_owned()),
         _ => return None,
     };
     let substituted = text.contains(char::REPLACEMENT_CHARACTER);
-    Some(Decoded {
-        text: Cow::Owned(text),
-        charset,
-        mislabelled: false,
-        substituted,
-    })
+    Some(Decoded { text: Cow::Owned(text), charset, mislabelled: false, substituted })
 }
 
 fn utf_32(bytes: &[u8], read: fn([u8; 4]) -> u32) -> String {
     bytes
         .chunks(4)
-        .map(|unit| {
-            <[u8; 4]>::try_from(unit)
-                .ok()
-                .and_then(|unit| char::from_u32(read(unit)))
-        })
+        .map(|unit| <[u8; 4]>::try_from(unit).ok().and_then(|unit| char::from_u32(read(unit))))
         .map(|character| character.unwrap_or(char::REPLACEMENT_CHARACTER))
         .collect()
 }
@@ -155,84 +114,48 @@ mod tests {
     use super::*;
 
     fn labelled(charset: &str, name: &[u8]) -> Vec<u8> {
-        let mut raw = format!("MSH|^~\\&|A|B|C|D|2020||ADT^A01|1|P|2.4||||||{charset}\rPID|||||")
-            .into_bytes();
+        let mut raw = format!("MSH|^~\\&|A|B|C|D|2020||ADT^A01|1|P|2.4||||||{charset}\rPID|||||").into_bytes();
         raw.extend_from_slice(name);
         raw
     }
 
     fn name_of(raw: &[u8]) -> (String, &'static str, bool) {
         let decoded = decode(raw);
-        let name = decoded
-            .text
-            .rsplit('|')
-            .next()
-            .unwrap_or_default()
-            .to_owned();
+        let name = decoded.text.rsplit('|').next().unwrap_or_default().to_owned();
         (name, decoded.charset, decoded.mislabelled)
     }
 
     #[test]
     fn ascii_and_utf8_are_borrowed() {
         assert!(matches!(decode(b"MSH|^~\\&|A").text, Cow::Borrowed(_)));
-        assert!(matches!(
-            decode("MSH|^~\\&|é".as_bytes()).text,
-            Cow::Borrowed(_)
-        ));
+        assert!(matches!(decode("MSH|^~\\&|é".as_bytes()).text, Cow::Borrowed(_)));
     }
 
     #[test]
     fn the_declared_character_set_is_honoured_even_with_spaces_around_it() {
-        assert_eq!(
-            name_of(&labelled(" 8859/1", b"Zo\xEB")),
-            ("Zoë".into(), "windows-1252", false)
-        );
-        assert_eq!(
-            name_of(&labelled("8859/15", b"\xA4")),
-            ("€".into(), "ISO-8859-15", false)
-        );
-        assert_eq!(
-            name_of(&labelled("UNICODE UTF-8", "Zoë".as_bytes())),
-            ("Zoë".into(), "UTF-8", false)
-        );
+        assert_eq!(name_of(&labelled(" 8859/1", b"Zo\xEB")), ("Zoë".into(), "windows-1252", false));
+        assert_eq!(name_of(&labelled("8859/15", b"\xA4")), ("€".into(), "ISO-8859-15", false));
+        assert_eq!(name_of(&labelled("UNICODE UTF-8", "Zoë".as_bytes())), ("Zoë".into(), "UTF-8", false));
     }
 
     #[test]
     fn windows_1252_under_an_ascii_label_is_read_and_reported() {
-        assert_eq!(
-            name_of(&labelled("ASCII", b"O\x92Neill \x96")),
-            ("O’Neill –".into(), "windows-1252", true)
-        );
-        assert_eq!(
-            name_of(&labelled("", b"Zo\xEB")),
-            ("Zoë".into(), "windows-1252", false)
-        );
-        assert_eq!(
-            name_of(&labelled("", "Zoë".as_bytes())),
-            ("Zoë".into(), "UTF-8", false)
-        );
+        assert_eq!(name_of(&labelled("ASCII", b"O\x92Neill \x96")), ("O’Neill –".into(), "windows-1252", true));
+        assert_eq!(name_of(&labelled("", b"Zo\xEB")), ("Zoë".into(), "windows-1252", false));
+        assert_eq!(name_of(&labelled("", "Zoë".as_bytes())), ("Zoë".into(), "UTF-8", false));
     }
 
     #[test]
     fn an_unknown_label_falls_back_and_is_reported() {
-        assert_eq!(
-            name_of(&labelled("KLINGON", "Zoë".as_bytes())),
-            ("Zoë".into(), "UTF-8", true)
-        );
+        assert_eq!(name_of(&labelled("KLINGON", "Zoë".as_bytes())), ("Zoë".into(), "UTF-8", true));
     }
 
     #[test]
     fn wide_encodings_are_known_by_their_first_bytes() {
         let text = "MSH|^~\\&|é";
         let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
-        let utf16_marked: Vec<u8> = [0xFE, 0xFF]
-            .into_iter()
-            .chain(text.encode_utf16().flat_map(u16::to_be_bytes))
-            .collect();
-        let utf32: Vec<u8> = text
-            .chars()
-            .flat_map(|c| u32::from(c).to_be_bytes())
-            .collect();
+        let utf16_marked: Vec<u8> = [0xFE, 0xFF].into_iter().chain(text.encode_utf16().flat_map(u16::to_be_bytes)).collect();
+        let utf32: Vec<u8> = text.chars().flat_map(|c| u32::from(c).to_be_bytes()).collect();
         for raw in [utf16, utf16_marked, utf32] {
             assert_eq!(decode(&raw).text, text);
         }

@@ -57,13 +57,9 @@ impl Separators {
     /// declares no escape character, what cannot be written becomes a space.
     pub fn escape_into(&self, text: &str, out: &mut String) {
         for character in text.chars() {
-            let letter = u8::try_from(character)
-                .ok()
-                .and_then(|byte| self.letter(byte));
+            let letter = u8::try_from(character).ok().and_then(|byte| self.letter(byte));
             match (self.escape, letter) {
-                (Some(escape), Some(letter)) => {
-                    out.extend([char::from(escape), letter, char::from(escape)])
-                }
+                (Some(escape), Some(letter)) => out.extend([char::from(escape), letter, char::from(escape)]),
                 (None, Some(_)) => out.push(' '),
                 (_, None) => self.ascii_into(character, out),
             }
@@ -72,8 +68,7 @@ impl Separators {
 
     /// Appends already delimited text, with only control characters and what lies outside ASCII escaped.
     pub(crate) fn copy_into(&self, raw: &str, out: &mut String) {
-        raw.chars()
-            .for_each(|character| self.ascii_into(character, out));
+        raw.chars().for_each(|character| self.ascii_into(character, out));
     }
 
     fn ascii_into(&self, character: char, out: &mut String) {
@@ -82,10 +77,7 @@ impl Separators {
         } else if let Some(escape) = self.escape {
             out.extend([char::from(escape), 'X']);
             for byte in character.encode_utf8(&mut [0; 4]).bytes() {
-                out.extend(
-                    [byte >> 4, byte & 0xF]
-                        .map(|nibble| char::from(b"0123456789ABCDEF"[usize::from(nibble)])),
-                );
+                out.extend([byte >> 4, byte & 0xF].map(|nibble| char::from(b"0123456789ABCDEF"[usize::from(nibble)])));
             }
             out.push(char::from(escape));
         } else {
@@ -122,10 +114,8 @@ impl Separators {
         match kind {
             b'X' => Some(Sequence::Text(hexadecimal(rest)?)),
             b'H' | b'N' => rest.is_empty().then_some(Sequence::Left),
-            b'.' => (!rest.is_empty() && rest.len() <= 8 && !rest.contains(' '))
-                .then_some(Sequence::Left),
-            b'C' | b'M' | b'Z' => (!rest.is_empty() && rest.bytes().all(|b| b.is_ascii_hexdigit()))
-                .then_some(Sequence::Left),
+            b'.' => (!rest.is_empty() && rest.len() <= 8 && !rest.contains(' ')).then_some(Sequence::Left),
+            b'C' | b'M' | b'Z' => (!rest.is_empty() && rest.bytes().all(|b| b.is_ascii_hexdigit())).then_some(Sequence::Left),
             _ => None,
         }
     }
@@ -141,19 +131,13 @@ fn hexadecimal(digits: &str) -> Option<String> {
     if digits.is_empty() || !digits.len().is_multiple_of(2) || !digits.is_ascii() {
         return None;
     }
-    let mut bytes = (0..digits.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).ok())
-        .collect::<Option<Vec<u8>>>()?;
+    let mut bytes = (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).ok()).collect::<Option<Vec<u8>>>()?;
     if bytes.len().is_multiple_of(2) && bytes.chunks_exact(2).all(|pair| pair[0] == 0) {
         bytes = bytes.chunks_exact(2).map(|pair| pair[1]).collect();
     }
     Some(match String::from_utf8(bytes) {
         Ok(text) => text,
-        Err(other) => WINDOWS_1252
-            .decode_without_bom_handling(other.as_bytes())
-            .0
-            .into_owned(),
+        Err(other) => WINDOWS_1252.decode_without_bom_handling(other.as_bytes()).0.into_owned(),
     })
 }
 
@@ -183,39 +167,21 @@ mod tests {
 
     #[test]
     fn a_lone_backslash_is_kept_and_counted() {
-        assert_eq!(
-            Separators::STANDARD.unescape_counting(r"\"),
-            (Cow::Borrowed(r"\"), 1)
-        );
-        assert_eq!(
-            Separators::STANDARD.unescape_counting(r"C:\dir\T\x"),
-            (Cow::Borrowed(r"C:\dir&x"), 1)
-        );
-        assert_eq!(
-            Separators::STANDARD.unescape_counting(r"\XZZ\"),
-            (Cow::Borrowed(r"\XZZ\"), 2)
-        );
+        assert_eq!(Separators::STANDARD.unescape_counting(r"\"), (Cow::Borrowed(r"\"), 1));
+        assert_eq!(Separators::STANDARD.unescape_counting(r"C:\dir\T\x"), (Cow::Borrowed(r"C:\dir&x"), 1));
+        assert_eq!(Separators::STANDARD.unescape_counting(r"\XZZ\"), (Cow::Borrowed(r"\XZZ\"), 2));
     }
 
     #[test]
     fn formatting_and_highlighting_are_left_as_they_stand() {
-        for text in [
-            r"one\.br\two",
-            r"\H\loud\N\",
-            r"\.sp+3\",
-            r"\C2842\",
-            r"\Z01\",
-        ] {
+        for text in [r"one\.br\two", r"\H\loud\N\", r"\.sp+3\", r"\C2842\", r"\Z01\"] {
             assert_eq!(plain(text), text);
         }
     }
 
     #[test]
     fn text_without_escapes_is_borrowed() {
-        assert!(matches!(
-            Separators::STANDARD.unescape("plain"),
-            Cow::Borrowed("plain")
-        ));
+        assert!(matches!(Separators::STANDARD.unescape("plain"), Cow::Borrowed("plain")));
     }
 
     #[test]
@@ -229,10 +195,7 @@ mod tests {
 
     #[test]
     fn without_an_escape_character_delimiters_become_spaces() {
-        let separators = Separators {
-            escape: None,
-            ..Separators::STANDARD
-        };
+        let separators = Separators { escape: None, ..Separators::STANDARD };
         let mut out = String::new();
         separators.escape_into("a|b\\c\u{e9}", &mut out);
         assert_eq!(out, "a b\\c ");

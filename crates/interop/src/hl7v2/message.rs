@@ -46,10 +46,7 @@ impl<'a> Message<'a> {
         let decoded = super::decode(raw);
         let text = decoded.text;
         let bytes = text.as_bytes();
-        let start = bytes
-            .iter()
-            .position(|b| !b.is_ascii_whitespace())
-            .ok_or(Hl7Error::Empty)?;
+        let start = bytes.iter().position(|b| !b.is_ascii_whitespace()).ok_or(Hl7Error::Empty)?;
         if !bytes[start..].starts_with(b"MSH") {
             return Err(Hl7Error::NoHeader);
         }
@@ -73,14 +70,7 @@ impl<'a> Message<'a> {
             }
             at = end + 1;
         }
-        Ok(Self {
-            charset: decoded.charset,
-            mislabelled: decoded.mislabelled || decoded.substituted,
-            separators,
-            segments,
-            joined_lines,
-            text,
-        })
+        Ok(Self { charset: decoded.charset, mislabelled: decoded.mislabelled || decoded.substituted, separators, segments, joined_lines, text })
     }
 
     /// The delimiters the message declares.
@@ -105,9 +95,7 @@ impl<'a> Message<'a> {
 
     /// All segments in order, unknown ones included.
     pub fn segments(&self) -> impl Iterator<Item = Segment<'_>> {
-        self.segments
-            .iter()
-            .map(|&(start, end)| Segment::new(&self.text[start..end], self.separators))
+        self.segments.iter().map(|&(start, end)| Segment::new(&self.text[start..end], self.separators))
     }
 
     /// The first segment of that name.
@@ -131,12 +119,7 @@ impl<'a> Message<'a> {
 
 impl std::fmt::Debug for Message<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "Message({} segments, {} bytes)",
-            self.segments.len(),
-            self.text.len()
-        )
+        write!(f, "Message({} segments, {} bytes)", self.segments.len(), self.text.len())
     }
 }
 
@@ -145,9 +128,7 @@ fn begins_segment(line: &[u8], field: u8) -> bool {
     match line {
         [a, b, c, rest @ ..] => {
             a.is_ascii_uppercase()
-                && [b, c]
-                    .iter()
-                    .all(|x| x.is_ascii_uppercase() || x.is_ascii_digit())
+                && [b, c].iter().all(|x| x.is_ascii_uppercase() || x.is_ascii_digit())
                 && (rest.first() == Some(&field) || rest.trim_ascii().is_empty())
         }
         _ => false,
@@ -181,10 +162,7 @@ mod tests {
         let message = parse(HEADER).expect("readable");
         assert_eq!(message.field("MSH", 1).value(), Value::Text("|"));
         assert_eq!(message.field("MSH", 2).value(), Value::Text("^~\\&"));
-        assert_eq!(
-            message.field("MSH", 9).component(2).value(),
-            Value::Text("A01")
-        );
+        assert_eq!(message.field("MSH", 9).component(2).value(), Value::Text("A01"));
         assert_eq!(message.field("MSH", 12).value(), Value::Text("2.4"));
     }
 
@@ -192,10 +170,7 @@ mod tests {
     fn broken_free_text_belongs_to_the_segment_before() {
         let text = format!("{HEADER}\rOBX|1|TX|||first line\nsecond line\n\nthird|||F\rZZZ");
         let message = parse(&text).expect("readable");
-        assert_eq!(
-            message.field("OBX", 5).value(),
-            Value::Text("first line\nsecond line\n\nthird")
-        );
+        assert_eq!(message.field("OBX", 5).value(), Value::Text("first line\nsecond line\n\nthird"));
         assert_eq!(message.field("OBX", 8).value(), Value::Text("F"));
         assert_eq!(message.joined_lines(), 2);
         assert!(message.segment("ZZZ").is_some());
@@ -207,30 +182,17 @@ mod tests {
         assert_eq!(parse(" \r\n").err(), Some(Hl7Error::Empty));
         assert_eq!(parse("PID|1").err(), Some(Hl7Error::NoHeader));
         assert_eq!(parse("\u{19}MSH|^~\\&|").err(), Some(Hl7Error::NoHeader));
-        assert_eq!(
-            parse("MSH|0000|").err(),
-            Some(Hl7Error::Separators(SeparatorFault::NotPunctuation))
-        );
+        assert_eq!(parse("MSH|0000|").err(), Some(Hl7Error::Separators(SeparatorFault::NotPunctuation)));
         assert_eq!(parse("<ADT_A01/>").err(), Some(Hl7Error::NoHeader));
         let twice = format!("{HEADER}\rPID|1\r{HEADER}");
-        assert_eq!(
-            parse(&twice).err(),
-            Some(Hl7Error::SecondHeader { line: 3 })
-        );
+        assert_eq!(parse(&twice).err(), Some(Hl7Error::SecondHeader { line: 3 }));
     }
 
     #[test]
     fn debug_output_holds_no_content() {
         let text = format!("{HEADER}\rPID|1||9990000018||SMITH^ANN");
         let message = parse(&text).expect("readable");
-        let printed = format!(
-            "{message:?} {:?} {:?}",
-            message.segment("PID"),
-            message.field("PID", 5)
-        );
-        assert!(
-            !printed.contains("SMITH") && !printed.contains("9990000018"),
-            "{printed}"
-        );
+        let printed = format!("{message:?} {:?} {:?}", message.segment("PID"), message.field("PID", 5));
+        assert!(!printed.contains("SMITH") && !printed.contains("9990000018"), "{printed}");
     }
 }

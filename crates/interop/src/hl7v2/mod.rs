@@ -20,8 +20,7 @@ mod visit;
 pub mod write;
 
 pub use ack::{
-    AckCode, AckMode, Acknowledgement, Condition, ErrorCode, ErrorDetail, ErrorLocation, Reply,
-    acknowledge, reject_unreadable, requested_acknowledgements,
+    AckCode, AckMode, Acknowledgement, Condition, ErrorCode, ErrorDetail, ErrorLocation, Reply, acknowledge, reject_unreadable, requested_acknowledgements,
 };
 pub use adt::Adt;
 pub use charset::{Decoded, decode};

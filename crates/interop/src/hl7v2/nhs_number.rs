@@ -72,9 +72,7 @@ impl<'m> Adt<'m> {
     /// the same checksum and are no candidates.
     pub fn nhs_number_candidates(&self) -> Vec<NhsNumberCandidate<'m>> {
         let in_pid_3 = self.identifiers().map(|id| (id, rule_of(&id)));
-        let in_pid_2 = self
-            .external_identifier()
-            .map(|id| (id, Some(NhsNumberRule::ExternalId)));
+        let in_pid_2 = self.external_identifier().map(|id| (id, Some(NhsNumberRule::ExternalId)));
         let mut found: Vec<NhsNumberCandidate<'m>> = in_pid_3
             .chain(in_pid_2)
             .filter(|(id, _)| !is_any(id.authority, &OTHER_NUMBER_SPACES))
@@ -82,10 +80,7 @@ impl<'m> Adt<'m> {
                 Some(NhsNumberCandidate {
                     digits: TenDigits::of(id.value)?,
                     rule: rule?,
-                    tracing_status: id
-                        .check_digit
-                        .and_then(status_code)
-                        .or(self.nhs_number_status()),
+                    tracing_status: id.check_digit.and_then(status_code).or(self.nhs_number_status()),
                 })
             })
             .collect();
@@ -95,18 +90,13 @@ impl<'m> Adt<'m> {
 
     /// The first candidate that `valid` (modulus 11) accepts.
     pub fn nhs_number(&self, valid: impl Fn(&str) -> bool) -> Option<NhsNumberCandidate<'m>> {
-        self.nhs_number_candidates()
-            .into_iter()
-            .find(|candidate| valid(candidate.digits.as_str()))
+        self.nhs_number_candidates().into_iter().find(|candidate| valid(candidate.digits.as_str()))
     }
 }
 
 /// `01`–`08` out of `01`, `NSTS02` or `PDS01`.
 pub(crate) fn status_code(text: &str) -> Option<&str> {
-    let digits = ["NSTS", "PDS"]
-        .iter()
-        .find_map(|prefix| text.strip_prefix(prefix))
-        .unwrap_or(text);
+    let digits = ["NSTS", "PDS"].iter().find_map(|prefix| text.strip_prefix(prefix)).unwrap_or(text);
     matches!(digits.as_bytes(), [b'0', b'1'..=b'8']).then_some(digits)
 }
 
@@ -132,11 +122,7 @@ mod tests {
 
     fn modulus_11(number: &str) -> bool {
         let digits: Vec<u32> = number.chars().filter_map(|c| c.to_digit(10)).collect();
-        let sum: u32 = digits[..9]
-            .iter()
-            .zip((2..=10).rev())
-            .map(|(d, weight)| d * weight)
-            .sum();
+        let sum: u32 = digits[..9].iter().zip((2..=10).rev()).map(|(d, weight)| d * weight).sum();
         (11 - sum % 11) % 11 == digits[9]
     }
 
@@ -144,13 +130,7 @@ mod tests {
         let text = format!("MSH|^~\\&|A|B|C|D|20250101||ADT^A01|1|P|2.4\r{pid}");
         let message = Message::parse(text.as_bytes()).expect("readable");
         let adt = Adt::of(&message);
-        adt.nhs_number(modulus_11).map(|c| {
-            (
-                c.digits.as_str().to_owned(),
-                c.rule,
-                c.tracing_status.map(str::to_owned),
-            )
-        })
+        adt.nhs_number(modulus_11).map(|c| (c.digits.as_str().to_owned(), c.rule, c.tracing_status.map(str::to_owned)))
     }
 
     fn number(pid: &str) -> Option<(String, NhsNumberRule)> {
@@ -164,10 +144,7 @@ mod tests {
             ("PID|1||RHM1^^^RHM^MR~9990000018^^^NHS^NH", Type),
             ("PID|1||9990000018^^^NHS", Authority),
             ("PID|1||9990000018^^^NHS^HN", Authority),
-            (
-                "PID|1||0123456^^^NHS^HospitalNumber~9990000018^^^NHS^NhsNumber",
-                Type,
-            ),
+            ("PID|1||0123456^^^NHS^HospitalNumber~9990000018^^^NHS^NhsNumber", Type),
             ("PID|1|9990000018|9990000018^^^^NH", Type),
             ("PID|1||9990000018^06^^^NI", Authority),
             ("PID|1||1^^^X^MRN~9990000018^^^NHSNBR^NHSNMBR", Type),
@@ -197,10 +174,7 @@ mod tests {
 
     #[test]
     fn a_valid_number_wins_over_an_invalid_one_of_higher_trust() {
-        assert_eq!(
-            number("PID|1|9990000018|9434765918^^^NHS^NH~9990000050^^^NHS"),
-            Some(("9990000050".into(), NhsNumberRule::Authority))
-        );
+        assert_eq!(number("PID|1|9990000018|9434765918^^^NHS^NH~9990000050^^^NHS"), Some(("9990000050".into(), NhsNumberRule::Authority)));
     }
 
     #[test]

@@ -85,10 +85,7 @@ impl<'m> Segment<'m> {
             (true, n) => nth(self.text, self.separators.field, n - 1),
             (false, n) => nth(self.text, self.separators.field, n),
         };
-        Field {
-            raw,
-            separators: self.separators,
-        }
+        Field { raw, separators: self.separators }
     }
 
     /// Finds fields `1..N` in one pass and stops there: for reading many fields of one segment.
@@ -113,11 +110,7 @@ pub struct Indexed<'m, const N: usize> {
 
 impl<'m, const N: usize> Indexed<'m, N> {
     pub(crate) fn absent(separators: Separators) -> Self {
-        Self {
-            fields: [None; N],
-            separators,
-            filled: false,
-        }
+        Self { fields: [None; N], separators, filled: false }
     }
 
     /// Indexes `segment`, unless one was indexed before.
@@ -158,10 +151,7 @@ impl<'m, const N: usize> Indexed<'m, N> {
 
     /// Field `number`, from 1; absent from `N` on.
     pub fn field(&self, number: usize) -> Field<'m> {
-        Field {
-            raw: self.fields.get(number).copied().flatten(),
-            separators: self.separators,
-        }
+        Field { raw: self.fields.get(number).copied().flatten(), separators: self.separators }
     }
 }
 
@@ -174,10 +164,7 @@ pub struct Field<'m> {
 
 impl<'m> Field<'m> {
     pub(crate) fn absent(separators: Separators) -> Self {
-        Self {
-            raw: None,
-            separators,
-        }
+        Self { raw: None, separators }
     }
 
     /// The whole field, delimiters included.
@@ -188,19 +175,13 @@ impl<'m> Field<'m> {
     /// Every repetition, an empty first one included; none when the field is absent.
     pub fn repetitions(&self) -> impl Iterator<Item = Repetition<'m>> + use<'m> {
         let separators = self.separators;
-        pieces(self.raw, separators.repetition).map(move |raw| Repetition {
-            raw: Some(raw),
-            separators,
-        })
+        pieces(self.raw, separators.repetition).map(move |raw| Repetition { raw: Some(raw), separators })
     }
 
     /// The first repetition.
     pub fn first(&self) -> Repetition<'m> {
         let raw = self.raw.map(|raw| until(raw, self.separators.repetition));
-        Repetition {
-            raw,
-            separators: self.separators,
-        }
+        Repetition { raw, separators: self.separators }
     }
 
     /// Component `number` (from 1) of the first repetition.
@@ -228,17 +209,12 @@ impl<'m> Repetition<'m> {
             (Some(raw), Some(n)) => nth(raw, self.separators.component, n),
             _ => None,
         };
-        Component {
-            raw,
-            separators: self.separators,
-        }
+        Component { raw, separators: self.separators }
     }
 
     /// Whether every component that was sent is `""`: HL7 UK A.3 deletes a composite field only then.
     pub fn is_delete(&self) -> bool {
-        self.raw.is_some_and(|raw| {
-            pieces(Some(raw), self.separators.component).all(|piece| piece == "\"\"")
-        })
+        self.raw.is_some_and(|raw| pieces(Some(raw), self.separators.component).all(|piece| piece == "\"\""))
     }
 }
 
@@ -268,9 +244,7 @@ impl<'m> Component<'m> {
 
     /// Trimmed text of the first subcomponent with escapes resolved; `None` when there is none.
     pub fn decoded(&self) -> Option<Cow<'m, str>> {
-        self.subcomponent(1)
-            .code()
-            .map(|text| self.separators.unescape(text))
+        self.subcomponent(1).code().map(|text| self.separators.unescape(text))
     }
 
     /// Trimmed text of the first subcomponent, escapes unresolved: for codes and identifiers.
@@ -311,8 +285,7 @@ fn nth(text: &str, separator: u8, n: usize) -> Option<&str> {
 }
 
 fn pieces(text: Option<&str>, separator: u8) -> impl Iterator<Item = &str> {
-    text.into_iter()
-        .flat_map(move |text| text.split(char::from(separator)))
+    text.into_iter().flat_map(move |text| text.split(char::from(separator)))
 }
 
 #[cfg(test)]

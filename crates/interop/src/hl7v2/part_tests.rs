@@ -22,29 +22,18 @@ fn absent_empty_and_null_are_three_things() {
 
 #[test]
 fn a_composite_is_deleted_only_when_every_component_is_null() {
-    assert!(
-        !segment("PV1|PED^\"\"^\"\"^ST1A^\"\"")
-            .field(1)
-            .first()
-            .is_delete()
-    );
+    assert!(!segment("PV1|PED^\"\"^\"\"^ST1A^\"\"").field(1).first().is_delete());
     assert!(segment("PV1|\"\"^\"\"").field(1).first().is_delete());
     assert!(segment("PV1|\"\"").field(1).first().is_delete());
     assert!(!segment("PV1|").field(1).first().is_delete());
-    assert_eq!(
-        segment("PV1|PED^\"\"^x").field(1).component(2).value(),
-        Value::Null
-    );
+    assert_eq!(segment("PV1|PED^\"\"^x").field(1).component(2).value(), Value::Null);
 }
 
 #[test]
 fn repetitions_components_and_subcomponents_are_found() {
     let pid = segment("PID|a~b^c^d&e&f~~g");
     let field = pid.field(1);
-    assert_eq!(
-        texts(field.repetitions().map(|r| r.component(1).value())),
-        [Some("a"), Some("b"), None, Some("g")]
-    );
+    assert_eq!(texts(field.repetitions().map(|r| r.component(1).value())), [Some("a"), Some("b"), None, Some("g")]);
     let second = field.repetitions().nth(1).expect("second repetition");
     assert_eq!(second.component(3).value(), Value::Text("d&e&f"));
     assert_eq!(second.component(3).subcomponent(2), Value::Text("e"));
@@ -56,31 +45,18 @@ fn repetitions_components_and_subcomponents_are_found() {
 #[test]
 fn an_empty_first_repetition_counts() {
     let field = segment("PID|~Repeat2").field(1);
-    assert_eq!(
-        texts(field.repetitions().map(|r| r.value())),
-        [None, Some("Repeat2")]
-    );
+    assert_eq!(texts(field.repetitions().map(|r| r.value())), [None, Some("Repeat2")]);
     assert_eq!(field.first().value(), Value::Empty);
     assert_eq!(segment("PID").field(1).repetitions().count(), 0);
 }
 
 #[test]
 fn an_index_agrees_with_reading_field_by_field() {
-    for text in [
-        "PID|1||x~y|z|",
-        "PID",
-        "PID|",
-        "MSH|^~\\&|A|B",
-        "MSH|^~\\&",
-        "PV1|a|b|c|d|e|f|g|h|i",
-    ] {
+    for text in ["PID|1||x~y|z|", "PID", "PID|", "MSH|^~\\&|A|B", "MSH|^~\\&", "PV1|a|b|c|d|e|f|g|h|i"] {
         let segment = segment(text);
         let index = segment.index::<6>();
         for number in 0..6 {
-            assert!(
-                index.field(number).value() == segment.field(number).value(),
-                "{text} field {number}"
-            );
+            assert!(index.field(number).value() == segment.field(number).value(), "{text} field {number}");
         }
         assert_eq!(index.field(6).value(), Value::Absent);
     }
@@ -99,9 +75,6 @@ fn trailing_and_surplus_delimiters_do_no_harm() {
 fn codes_are_trimmed_and_text_is_unescaped() {
     let segment = segment("PV1|ORU^R01 |A\\T\\E^x|   ");
     assert_eq!(segment.field(1).component(2).code(), Some("R01"));
-    assert_eq!(
-        segment.field(2).component(1).decoded().as_deref(),
-        Some("A&E")
-    );
+    assert_eq!(segment.field(2).component(1).decoded().as_deref(), Some("A&E"));
     assert_eq!(segment.field(3).component(1).code(), None);
 }

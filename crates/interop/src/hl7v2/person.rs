@@ -41,19 +41,13 @@ impl<'m> PatientIdentifier<'m> {
     /// had.
     pub fn matches(&self, other: &Self) -> bool {
         let agree = |a: Option<&str>, b: Option<&str>| a.is_none() || b.is_none() || a == b;
-        self.value == other.value
-            && agree(self.authority, other.authority)
-            && agree(self.id_type, other.id_type)
+        self.value == other.value && agree(self.authority, other.authority) && agree(self.id_type, other.id_type)
     }
 }
 
 impl std::fmt::Debug for PatientIdentifier<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "PatientIdentifier({:?}, {:?})",
-            self.authority, self.id_type
-        )
+        write!(f, "PatientIdentifier({:?}, {:?})", self.authority, self.id_type)
     }
 }
 
@@ -129,13 +123,7 @@ impl<'m> Adt<'m> {
     pub fn names(&self) -> impl Iterator<Item = PersonName<'m>> + use<'m> {
         self.pid(5).repetitions().filter_map(|name| {
             let part = |number: usize| name.component(number).decoded();
-            let read = PersonName {
-                family: part(1),
-                given: part(2),
-                middle: part(3),
-                prefix: part(5),
-                type_code: name.component(7).code(),
-            };
+            let read = PersonName { family: part(1), given: part(2), middle: part(3), prefix: part(5), type_code: name.component(7).code() };
             (read.family.is_some() || read.given.is_some()).then_some(read)
         })
     }
@@ -164,9 +152,7 @@ impl<'m> Adt<'m> {
     pub fn addresses(&self) -> impl Iterator<Item = Address<'m>> + use<'m> {
         self.pid(11).repetitions().filter_map(|address| {
             let read = Address {
-                lines: (1..=4)
-                    .filter_map(|number| address.component(number).decoded())
-                    .collect(),
+                lines: (1..=4).filter_map(|number| address.component(number).decoded()).collect(),
                 postcode: address.component(5).code(),
                 country: address.component(6).code(),
                 type_code: address.component(7).code(),
@@ -182,8 +168,7 @@ impl<'m> Adt<'m> {
             indicator: self.pid(30).component(1).code().and_then(yes_or_no),
             discharged_as_died: self.discharge_destination() == Some("79"),
         };
-        let present =
-            signal.time.is_some() || signal.indicator == Some(true) || signal.discharged_as_died;
+        let present = signal.time.is_some() || signal.indicator == Some(true) || signal.discharged_as_died;
         present.then_some(signal)
     }
 
@@ -194,23 +179,16 @@ impl<'m> Adt<'m> {
 
     /// PID-32: two-digit tracing status of the NHS number, out of `NSTS02`, `PDS01` or `02`.
     pub fn nhs_number_status(&self) -> Option<&'m str> {
-        self.pid(32)
-            .repetitions()
-            .find_map(|status| status.component(1).code().and_then(status_code))
+        self.pid(32).repetitions().find_map(|status| status.component(1).code().and_then(status_code))
     }
 
     /// The practice the patient is registered with: the first ODS practice code (a letter and five digits) in PD1-3 or
     /// PD1-4, which some systems swap.
     pub fn registered_practice(&self) -> Option<&'m str> {
-        [(3, 3), (3, 1), (4, 3), (4, 1)]
-            .into_iter()
-            .filter_map(|(field, component)| self.pd1(field).component(component).code())
-            .find(|code| {
-                let bytes = code.as_bytes();
-                bytes.len() == 6
-                    && bytes[0].is_ascii_uppercase()
-                    && bytes[1..].iter().all(u8::is_ascii_digit)
-            })
+        [(3, 3), (3, 1), (4, 3), (4, 1)].into_iter().filter_map(|(field, component)| self.pd1(field).component(component).code()).find(|code| {
+            let bytes = code.as_bytes();
+            bytes.len() == 6 && bytes[0].is_ascii_uppercase() && bytes[1..].iter().all(u8::is_ascii_digit)
+        })
     }
 
     /// Whether PID-3 was sent at all, and with something in it.

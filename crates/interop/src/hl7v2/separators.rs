@@ -36,14 +36,7 @@ pub enum SeparatorFault {
 
 impl Separators {
     /// `|^~\&`
-    pub const STANDARD: Self = Self {
-        field: b'|',
-        component: b'^',
-        repetition: b'~',
-        escape: Some(b'\\'),
-        subcomponent: Some(b'&'),
-        truncation: None,
-    };
+    pub const STANDARD: Self = Self { field: b'|', component: b'^', repetition: b'~', escape: Some(b'\\'), subcomponent: Some(b'&'), truncation: None };
 
     /// Reads them from a header segment (`MSH`, `FHS` or `BHS`), which begins at the first byte.
     ///
@@ -52,52 +45,20 @@ impl Separators {
     pub fn from_header(header: &[u8]) -> Result<Self, SeparatorFault> {
         let field = *header.get(3).ok_or(SeparatorFault::Missing)?;
         let declared = &header[4..];
-        let end = declared
-            .iter()
-            .position(|&b| b == field || b == b'\r' || b == b'\n')
-            .unwrap_or(declared.len());
+        let end = declared.iter().position(|&b| b == field || b == b'\r' || b == b'\n').unwrap_or(declared.len());
         let separators = match declared[..end] {
             [] | [_] | [_, _] => return Err(SeparatorFault::Missing),
-            [component, repetition, b'\\'] => Self {
-                field,
-                component,
-                repetition,
-                escape: Some(b'\\'),
-                subcomponent: None,
-                truncation: None,
-            },
-            [component, repetition, subcomponent] => Self {
-                field,
-                component,
-                repetition,
-                escape: None,
-                subcomponent: Some(subcomponent),
-                truncation: None,
-            },
-            [component, repetition, b'\\', b'\\', subcomponent] => Self {
-                field,
-                component,
-                repetition,
-                escape: Some(b'\\'),
-                subcomponent: Some(subcomponent),
-                truncation: None,
-            },
-            [component, repetition, escape, subcomponent] => Self {
-                field,
-                component,
-                repetition,
-                escape: Some(escape),
-                subcomponent: Some(subcomponent),
-                truncation: None,
-            },
-            [component, repetition, escape, subcomponent, truncation] => Self {
-                field,
-                component,
-                repetition,
-                escape: Some(escape),
-                subcomponent: Some(subcomponent),
-                truncation: Some(truncation),
-            },
+            [component, repetition, b'\\'] => Self { field, component, repetition, escape: Some(b'\\'), subcomponent: None, truncation: None },
+            [component, repetition, subcomponent] => Self { field, component, repetition, escape: None, subcomponent: Some(subcomponent), truncation: None },
+            [component, repetition, b'\\', b'\\', subcomponent] => {
+                Self { field, component, repetition, escape: Some(b'\\'), subcomponent: Some(subcomponent), truncation: None }
+            }
+            [component, repetition, escape, subcomponent] => {
+                Self { field, component, repetition, escape: Some(escape), subcomponent: Some(subcomponent), truncation: None }
+            }
+            [component, repetition, escape, subcomponent, truncation] => {
+                Self { field, component, repetition, escape: Some(escape), subcomponent: Some(subcomponent), truncation: Some(truncation) }
+            }
             _ => return Err(SeparatorFault::TooMany),
         };
         separators.check()?;
@@ -107,34 +68,21 @@ impl Separators {
     /// MSH-2 as it is written out.
     pub fn encoding_characters(&self) -> String {
         let optional = [self.escape, self.subcomponent, self.truncation];
-        [self.component, self.repetition]
-            .into_iter()
-            .chain(optional.into_iter().flatten())
-            .map(char::from)
-            .collect()
+        [self.component, self.repetition].into_iter().chain(optional.into_iter().flatten()).map(char::from).collect()
     }
 
     /// All declared characters, the field separator first.
     pub(crate) fn declared(&self) -> impl Iterator<Item = u8> {
         let optional = [self.escape, self.subcomponent, self.truncation];
-        [self.field, self.component, self.repetition]
-            .into_iter()
-            .chain(optional.into_iter().flatten())
+        [self.field, self.component, self.repetition].into_iter().chain(optional.into_iter().flatten())
     }
 
     fn check(&self) -> Result<(), SeparatorFault> {
         if self.declared().any(|byte| !byte.is_ascii_punctuation()) {
             return Err(SeparatorFault::NotPunctuation);
         }
-        let repeated = self
-            .declared()
-            .enumerate()
-            .any(|(at, byte)| self.declared().skip(at + 1).any(|b| b == byte));
-        if repeated {
-            Err(SeparatorFault::Duplicate)
-        } else {
-            Ok(())
-        }
+        let repeated = self.declared().enumerate().any(|(at, byte)| self.declared().skip(at + 1).any(|b| b == byte));
+        if repeated { Err(SeparatorFault::Duplicate) } else { Ok(()) }
     }
 }
 
@@ -148,10 +96,7 @@ mod tests {
 
     #[test]
     fn delimiters_are_read_from_the_message_itself() {
-        assert_eq!(
-            Separators::from_header(b"MSH|^~\\&|x"),
-            Ok(Separators::STANDARD)
-        );
+        assert_eq!(Separators::from_header(b"MSH|^~\\&|x"), Ok(Separators::STANDARD));
         assert_eq!(read("MSH|^~\\&#|x").as_deref(), Ok("^~\\&#"));
         assert_eq!(read("MSH|^~\\}|x").as_deref(), Ok("^~\\}"));
         assert_eq!(read("MSH^~|\\&^x").as_deref(), Ok("~|\\&"));

@@ -10,9 +10,7 @@ use std::sync::LazyLock;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 
-static LONDON: LazyLock<TimeZone> = LazyLock::new(|| {
-    TimeZone::get("Europe/London").expect("the time zone database is compiled in")
-});
+static LONDON: LazyLock<TimeZone> = LazyLock::new(|| TimeZone::get("Europe/London").expect("the time zone database is compiled in"));
 
 /// How much of the time was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,8 +111,7 @@ impl<'m> Hl7Time<'m> {
         let local = civil(digits, nanosecond).ok_or(Hl7TimeError::OutOfRange)?;
         let (timestamp, clock) = match zone {
             Zone::Stated { offset_minutes } => {
-                let offset = Offset::from_seconds(offset_minutes * 60)
-                    .map_err(|_| Hl7TimeError::OutOfRange)?;
+                let offset = Offset::from_seconds(offset_minutes * 60).map_err(|_| Hl7TimeError::OutOfRange)?;
                 (offset.to_timestamp(local), Clock::Unique)
             }
             Zone::EuropeLondon => {
@@ -127,16 +124,8 @@ impl<'m> Hl7Time<'m> {
                 (ambiguous.compatible(), clock)
             }
         };
-        let instant_us = timestamp
-            .map_err(|_| Hl7TimeError::OutOfRange)?
-            .as_microsecond();
-        Ok(Self {
-            raw,
-            instant_us,
-            precision,
-            zone,
-            clock,
-        })
+        let instant_us = timestamp.map_err(|_| Hl7TimeError::OutOfRange)?.as_microsecond();
+        Ok(Self { raw, instant_us, precision, zone, clock })
     }
 
     /// Whether the wall clock names two instants.
@@ -147,10 +136,7 @@ impl<'m> Hl7Time<'m> {
 
 /// A calendar date from the first eight digits, whatever follows: the only safe reading of a date of birth.
 pub(crate) fn date_of_first_eight(text: &str) -> Option<Date> {
-    let digits = text
-        .trim()
-        .get(..8)
-        .filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?;
+    let digits = text.trim().get(..8).filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?;
     Some(civil(digits, 0)?.date())
 }
 
@@ -159,19 +145,9 @@ fn civil(digits: &str, nanosecond: i32) -> Option<DateTime> {
         Some(two) => two.parse::<i8>().ok(),
         None => Some(otherwise),
     };
-    let year = digits
-        .get(..4)?
-        .parse::<i16>()
-        .ok()
-        .filter(|&year| year > 0)?;
+    let year = digits.get(..4)?.parse::<i16>().ok().filter(|&year| year > 0)?;
     let date = Date::new(year, number(4, 6, 1)?, number(6, 8, 1)?).ok()?;
-    let time = Time::new(
-        number(8, 10, 0)?,
-        number(10, 12, 0)?,
-        number(12, 14, 0)?,
-        nanosecond,
-    )
-    .ok()?;
+    let time = Time::new(number(8, 10, 0)?, number(10, 12, 0)?, number(12, 14, 0)?, nanosecond).ok()?;
     Some(DateTime::from_parts(date, time))
 }
 
@@ -181,9 +157,7 @@ fn microseconds(fraction: &str) -> Result<i32, Hl7TimeError> {
     }
     let kept = &fraction[..fraction.len().min(6)];
     let missing = 6 - u32::try_from(kept.len()).map_err(|_| Hl7TimeError::Malformed)?;
-    kept.parse::<i32>()
-        .map(|value| value * 10_i32.pow(missing))
-        .map_err(|_| Hl7TimeError::Malformed)
+    kept.parse::<i32>().map(|value| value * 10_i32.pow(missing)).map_err(|_| Hl7TimeError::Malformed)
 }
 
 /// Splits `+0100`, `-05:00` or `Z` from the end.
@@ -204,12 +178,7 @@ fn split_zone(text: &str) -> Result<(&str, Zone), Hl7TimeError> {
         return Err(Hl7TimeError::OutOfRange);
     }
     let sign = if text.as_bytes()[at] == b'-' { -1 } else { 1 };
-    Ok((
-        &text[..at],
-        Zone::Stated {
-            offset_minutes: sign * (hours * 60 + minutes),
-        },
-    ))
+    Ok((&text[..at], Zone::Stated { offset_minutes: sign * (hours * 60 + minutes) }))
 }
 
 #[cfg(test)]
@@ -218,9 +187,7 @@ mod tests {
 
     fn utc(raw: &str) -> String {
         let time = Hl7Time::parse(raw).expect("a time");
-        jiff::Timestamp::from_microsecond(time.instant_us)
-            .expect("in range")
-            .to_string()
+        jiff::Timestamp::from_microsecond(time.instant_us).expect("in range").to_string()
     }
 
     #[test]
@@ -232,17 +199,9 @@ mod tests {
             ("2025020304", Precision::Hour, "2025-02-03T04:00:00Z"),
             ("202502030405", Precision::Minute, "2025-02-03T04:05:00Z"),
             ("20250203040506", Precision::Second, "2025-02-03T04:05:06Z"),
-            (
-                "20250203040506.7",
-                Precision::Fraction,
-                "2025-02-03T04:05:06.7Z",
-            ),
+            ("20250203040506.7", Precision::Fraction, "2025-02-03T04:05:06.7Z"),
         ] {
-            assert_eq!(
-                Hl7Time::parse(raw).map(|t| t.precision),
-                Ok(precision),
-                "{raw}"
-            );
+            assert_eq!(Hl7Time::parse(raw).map(|t| t.precision), Ok(precision), "{raw}");
             assert_eq!(utc(raw), instant);
         }
     }
@@ -252,22 +211,14 @@ mod tests {
         assert_eq!(utc("20140529080238.241+0100"), "2014-05-29T07:02:38.241Z");
         assert_eq!(utc("20120918173931-0500"), "2012-09-18T22:39:31Z");
         assert_eq!(utc("202501011200Z"), "2025-01-01T12:00:00Z");
-        assert_eq!(
-            Hl7Time::parse("202501011200+0215").map(|t| t.zone),
-            Ok(Zone::Stated {
-                offset_minutes: 135
-            })
-        );
+        assert_eq!(Hl7Time::parse("202501011200+0215").map(|t| t.zone), Ok(Zone::Stated { offset_minutes: 135 }));
     }
 
     #[test]
     fn without_an_offset_the_wall_clock_is_london() {
         assert_eq!(utc("20250701120000"), "2025-07-01T11:00:00Z");
         assert_eq!(utc("20250101120000"), "2025-01-01T12:00:00Z");
-        assert_eq!(
-            Hl7Time::parse("20250701").map(|t| (t.zone, t.clock)),
-            Ok((Zone::EuropeLondon, Clock::Unique))
-        );
+        assert_eq!(Hl7Time::parse("20250701").map(|t| (t.zone, t.clock)), Ok((Zone::EuropeLondon, Clock::Unique)));
     }
 
     #[test]
@@ -275,48 +226,22 @@ mod tests {
         let time = Hl7Time::parse("20251026013000").expect("a time");
         assert!(time.is_ambiguous());
         assert_eq!(utc("20251026013000"), "2025-10-26T00:30:00Z");
-        assert_eq!(
-            Hl7Time::parse("20251026020000").map(|t| t.clock),
-            Ok(Clock::Unique)
-        );
-        assert_eq!(
-            Hl7Time::parse("20251026013000+0000").map(|t| t.clock),
-            Ok(Clock::Unique)
-        );
+        assert_eq!(Hl7Time::parse("20251026020000").map(|t| t.clock), Ok(Clock::Unique));
+        assert_eq!(Hl7Time::parse("20251026013000+0000").map(|t| t.clock), Ok(Clock::Unique));
     }
 
     #[test]
     fn the_missing_march_hour_is_moved_forward_and_flagged() {
-        assert_eq!(
-            Hl7Time::parse("20250330013000").map(|t| t.clock),
-            Ok(Clock::Nonexistent)
-        );
+        assert_eq!(Hl7Time::parse("20250330013000").map(|t| t.clock), Ok(Clock::Nonexistent));
         assert_eq!(utc("20250330013000"), "2025-03-30T01:30:00Z");
     }
 
     #[test]
     fn what_is_no_time_is_refused() {
-        for raw in [
-            "",
-            "%s",
-            "19760121+",
-            "1994050216163360",
-            "2025-01-01",
-            "202",
-            "20250101120000.",
-            "2025010112.5",
-        ] {
+        for raw in ["", "%s", "19760121+", "1994050216163360", "2025-01-01", "202", "20250101120000.", "2025010112.5"] {
             assert_eq!(Hl7Time::parse(raw), Err(Hl7TimeError::Malformed), "{raw}");
         }
-        for raw in [
-            "20251301",
-            "20250230",
-            "2025010124",
-            "202501011260",
-            "00000000",
-            "20250101+1500",
-            "20250101120060",
-        ] {
+        for raw in ["20251301", "20250230", "2025010124", "202501011260", "00000000", "20250101+1500", "20250101120060"] {
             assert_eq!(Hl7Time::parse(raw), Err(Hl7TimeError::OutOfRange), "{raw}");
         }
     }

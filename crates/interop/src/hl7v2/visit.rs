@@ -72,8 +72,7 @@ impl<'m> Adt<'m> {
 
     /// PV1-4 is a national code for an emergency admission: two characters beginning with 2 (NHS Data Dictionary).
     pub fn is_emergency_admission_method(&self) -> bool {
-        self.admission_method()
-            .is_some_and(|code| code.len() == 2 && code.starts_with('2'))
+        self.admission_method().is_some_and(|code| code.len() == 2 && code.starts_with('2'))
     }
 
     /// PV1-10: treatment specialty.
@@ -124,10 +123,7 @@ impl<'m> Adt<'m> {
     /// PV2-3: reason for admission; the text, else the code.
     pub fn admission_reason(&self) -> Option<std::borrow::Cow<'m, str>> {
         let reason = self.pv2(3);
-        reason
-            .component(2)
-            .decoded()
-            .or_else(|| reason.component(1).decoded())
+        reason.component(2).decoded().or_else(|| reason.component(1).decoded())
     }
 
     /// PV2-8; `Ok(None)` when nothing was sent.
@@ -144,9 +140,7 @@ impl<'m> Adt<'m> {
     /// visit before the time of the event, except for transfers, which have none of their own. EVN-2 and MSH-7 are
     /// the last resort. `None` when no place holds a readable time.
     pub fn visit_time(&self) -> Option<VisitTime<'m>> {
-        use TimeSource::{
-            Admitted, Discharged, EventOccurred, EventRecorded, ExpectedAdmission, MessageSent,
-        };
+        use TimeSource::{Admitted, Discharged, EventOccurred, EventRecorded, ExpectedAdmission, MessageSent};
         let first = match self.trigger() {
             Trigger::A01 | Trigger::A04 => Some(Admitted),
             Trigger::A03 => Some(Discharged),
@@ -168,11 +162,7 @@ impl<'m> Adt<'m> {
             | Trigger::A47
             | Trigger::Other(_) => None,
         };
-        self.first_time(
-            first
-                .into_iter()
-                .chain([EventOccurred, EventRecorded, MessageSent]),
-        )
+        self.first_time(first.into_iter().chain([EventOccurred, EventRecorded, MessageSent]))
     }
 
     /// For ordering messages about one visit: EVN-6, then EVN-2, then MSH-7.
@@ -194,16 +184,10 @@ impl<'m> Adt<'m> {
             };
             match time(field) {
                 Ok(Some(time)) => {
-                    return Some(VisitTime {
-                        time,
-                        source,
-                        passed_over_malformed,
-                    });
+                    return Some(VisitTime { time, source, passed_over_malformed });
                 }
                 Ok(None) => {}
-                Err(Hl7TimeError::Malformed | Hl7TimeError::OutOfRange) => {
-                    passed_over_malformed = true
-                }
+                Err(Hl7TimeError::Malformed | Hl7TimeError::OutOfRange) => passed_over_malformed = true,
             }
         }
         None
@@ -218,11 +202,5 @@ pub(crate) fn time(field: Field<'_>) -> Result<Option<Hl7Time<'_>>, Hl7TimeError
 fn location(field: Field<'_>) -> Option<Location<'_>> {
     let whole = field.first();
     let part = |number: usize| whole.component(number).code();
-    Some(Location {
-        raw: whole.value().code()?,
-        point_of_care: part(1),
-        room: part(2),
-        bed: part(3),
-        facility: part(4),
-    })
+    Some(Location { raw: whole.value().code()?, point_of_care: part(1), room: part(2), bed: part(3), facility: part(4) })
 }

@@ -35,10 +35,7 @@ pub struct Header<'a> {
 impl MessageWriter {
     /// Begins a message.
     pub fn new(header: &Header<'_>) -> Self {
-        let mut writer = Self {
-            separators: Separators::STANDARD,
-            out: String::with_capacity(1024),
-        };
+        let mut writer = Self { separators: Separators::STANDARD, out: String::with_capacity(1024) };
         writer
             .segment("MSH")
             .text(3, header.sending_application)
@@ -56,12 +53,7 @@ impl MessageWriter {
 
     /// Begins a segment; it is added by [`SegmentWriter::end`].
     pub fn segment(&mut self, id: &str) -> SegmentWriter<'_> {
-        SegmentWriter {
-            id: id.to_owned(),
-            fields: Vec::new(),
-            separators: self.separators,
-            out: &mut self.out,
-        }
+        SegmentWriter { id: id.to_owned(), fields: Vec::new(), separators: self.separators, out: &mut self.out }
     }
 
     /// The whole message, ASCII, each segment ended by CR.
@@ -81,12 +73,7 @@ pub struct SegmentWriter<'w> {
 
 impl<'w> SegmentWriter<'w> {
     pub(crate) fn new(id: &str, separators: Separators, out: &'w mut String) -> Self {
-        Self {
-            id: id.to_owned(),
-            fields: Vec::new(),
-            separators,
-            out,
-        }
+        Self { id: id.to_owned(), fields: Vec::new(), separators, out }
     }
 
     /// Sets field `number` to one escaped text.
@@ -136,11 +123,7 @@ impl<'w> SegmentWriter<'w> {
             self.out.push(separator);
             self.out.push_str(&self.separators.encoding_characters());
         }
-        let used = self
-            .fields
-            .iter()
-            .rposition(|field| !field.is_empty())
-            .map_or(0, |last| last + 1);
+        let used = self.fields.iter().rposition(|field| !field.is_empty()).map_or(0, |last| last + 1);
         for field in self.fields[..used].iter().skip(if header { 2 } else { 0 }) {
             self.out.push(separator);
             self.out.push_str(field);
@@ -150,10 +133,7 @@ impl<'w> SegmentWriter<'w> {
 
     fn join(&self, parts: &[&str]) -> String {
         let mut written = String::new();
-        let used = parts
-            .iter()
-            .rposition(|part| !part.is_empty())
-            .map_or(0, |last| last + 1);
+        let used = parts.iter().rposition(|part| !part.is_empty()).map_or(0, |last| last + 1);
         for (at, part) in parts[..used].iter().enumerate() {
             if at > 0 {
                 written.push(char::from(self.separators.component));
@@ -204,13 +184,7 @@ mod tests {
     #[test]
     fn a_message_is_written_as_expected() {
         let mut writer = MessageWriter::new(&HEADER);
-        writer
-            .segment("PID")
-            .repeat(3, &["1", "", "", "RHM", "MR"])
-            .repeat(3, &["2"])
-            .null(5)
-            .text(8, "")
-            .end();
+        writer.segment("PID").repeat(3, &["1", "", "", "RHM", "MR"]).repeat(3, &["2"]).null(5).text(8, "").end();
         assert_eq!(
             String::from_utf8(writer.finish()).expect("ascii"),
             "MSH|^~\\&|PAS|RHM|HUB|QRL|20250110120000+0000||ADT^A01^ADT_A01|M\\F\\1|T|2.4\rPID|||1^^^RHM^MR~2||\"\"\r"
@@ -220,18 +194,12 @@ mod tests {
     #[test]
     fn what_is_written_reads_back_and_is_ascii() {
         let mut writer = MessageWriter::new(&HEADER);
-        writer
-            .segment("PID")
-            .components(5, &["O’Neill & Zoë", "A^B~C|D\\E", "line\r\nline"])
-            .end();
+        writer.segment("PID").components(5, &["O’Neill & Zoë", "A^B~C|D\\E", "line\r\nline"]).end();
         let bytes = writer.finish();
         assert!(bytes.is_ascii());
         let message = Message::parse(&bytes).expect("readable");
         let name = message.field("PID", 5);
-        assert_eq!(
-            name.component(1).decoded().as_deref(),
-            Some("O’Neill & Zoë")
-        );
+        assert_eq!(name.component(1).decoded().as_deref(), Some("O’Neill & Zoë"));
         assert_eq!(name.component(2).decoded().as_deref(), Some("A^B~C|D\\E"));
         assert_eq!(name.component(3).decoded().as_deref(), Some("line\r\nline"));
         assert_eq!(message.field("MSH", 10).value(), Value::Text("M\\F\\1"));
@@ -240,10 +208,7 @@ mod tests {
     #[test]
     fn an_instant_is_written_in_utc() {
         assert_eq!(utc(0).as_deref(), Some("19700101000000+0000"));
-        assert_eq!(
-            utc(1_736_510_400_999_999).as_deref(),
-            Some("20250110120000+0000")
-        );
+        assert_eq!(utc(1_736_510_400_999_999).as_deref(), Some("20250110120000+0000"));
         assert_eq!(utc(i64::MAX), None);
     }
 }

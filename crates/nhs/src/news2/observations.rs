@@ -109,23 +109,11 @@ impl Observations {
     /// Checks every reading; the first impossible one, in the order of the chart, is named.
     pub fn parse(readings: Readings) -> Result<Self, ImpossibleObservation> {
         Ok(Self {
-            respiratory_rate: within(Parameter::RespiratoryRate, readings.respiratory_rate, 0, 80)?
-                .map(|rate| rate as u8),
-            oxygen_saturation: within(
-                Parameter::OxygenSaturation,
-                readings.oxygen_saturation,
-                30,
-                100,
-            )?
-            .map(|saturation| saturation as u8),
+            respiratory_rate: within(Parameter::RespiratoryRate, readings.respiratory_rate, 0, 80)?.map(|rate| rate as u8),
+            oxygen_saturation: within(Parameter::OxygenSaturation, readings.oxygen_saturation, 30, 100)?.map(|saturation| saturation as u8),
             scale: readings.scale,
             inspired_gas: readings.inspired_gas,
-            systolic_blood_pressure: within(
-                Parameter::SystolicBloodPressure,
-                readings.systolic_blood_pressure,
-                30,
-                320,
-            )?,
+            systolic_blood_pressure: within(Parameter::SystolicBloodPressure, readings.systolic_blood_pressure, 30, 320)?,
             pulse: within(Parameter::Pulse, readings.pulse, 0, 320)?,
             consciousness: readings.consciousness,
             temperature_tenths: readings.temperature.map(tenths).transpose()?,
@@ -170,20 +158,8 @@ impl Observations {
     }
 }
 
-fn within(
-    parameter: Parameter,
-    reading: Option<i32>,
-    lowest: u16,
-    highest: u16,
-) -> Result<Option<u16>, ImpossibleObservation> {
-    reading
-        .map(|reading| {
-            u16::try_from(reading)
-                .ok()
-                .filter(|reading| (lowest..=highest).contains(reading))
-                .ok_or_else(|| impossible(parameter))
-        })
-        .transpose()
+fn within(parameter: Parameter, reading: Option<i32>, lowest: u16, highest: u16) -> Result<Option<u16>, ImpossibleObservation> {
+    reading.map(|reading| u16::try_from(reading).ok().filter(|reading| (lowest..=highest).contains(reading)).ok_or_else(|| impossible(parameter))).transpose()
 }
 
 /// Rounds half up to tenths. The detour over millionths removes the binary error first: 36.05 means exactly
@@ -197,9 +173,5 @@ fn tenths(degrees: f64) -> Result<u16, ImpossibleObservation> {
 }
 
 fn impossible(parameter: Parameter) -> ImpossibleObservation {
-    ImpossibleObservation {
-        parameter: parameter.name(),
-        unit: parameter.unit(),
-        range: parameter.range(),
-    }
+    ImpossibleObservation { parameter: parameter.name(), unit: parameter.unit(), range: parameter.range() }
 }

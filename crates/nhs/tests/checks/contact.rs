@@ -78,14 +78,8 @@ fn what_is_wrong_with_an_email_address_is_said() {
 
 #[test]
 fn debug_shows_neither_postcode_nor_address() {
-    assert_eq!(
-        format!("{:?}", Postcode::parse("SO16 6YD").unwrap()),
-        "Postcode(redacted)"
-    );
-    assert_eq!(
-        format!("{:?}", EmailAddress::parse("a@nhs.net").unwrap()),
-        "EmailAddress(redacted)"
-    );
+    assert_eq!(format!("{:?}", Postcode::parse("SO16 6YD").unwrap()), "Postcode(redacted)");
+    assert_eq!(format!("{:?}", EmailAddress::parse("a@nhs.net").unwrap()), "EmailAddress(redacted)");
 }
 
 proptest! {

@@ -24,22 +24,10 @@ fn the_far_side_of_the_earth_is_half_a_circumference_away() {
 
 #[test]
 fn positions_off_the_globe_are_refused() {
-    assert_eq!(
-        Coordinates::from_degrees(90.1, 0.0),
-        Err(CoordinatesError::Latitude)
-    );
-    assert_eq!(
-        Coordinates::from_degrees(f64::NAN, 0.0),
-        Err(CoordinatesError::Latitude)
-    );
-    assert_eq!(
-        Coordinates::from_degrees(0.0, f64::INFINITY),
-        Err(CoordinatesError::Longitude)
-    );
-    assert_eq!(
-        Coordinates::from_micro_degrees(0, -180_000_001),
-        Err(CoordinatesError::Longitude)
-    );
+    assert_eq!(Coordinates::from_degrees(90.1, 0.0), Err(CoordinatesError::Latitude));
+    assert_eq!(Coordinates::from_degrees(f64::NAN, 0.0), Err(CoordinatesError::Latitude));
+    assert_eq!(Coordinates::from_degrees(0.0, f64::INFINITY), Err(CoordinatesError::Longitude));
+    assert_eq!(Coordinates::from_micro_degrees(0, -180_000_001), Err(CoordinatesError::Longitude));
 }
 
 proptest! {

@@ -43,10 +43,7 @@ fn what_is_wrong_with_a_date_of_birth_is_said() {
 fn nobody_is_born_tomorrow() {
     let born = DateOfBirth::parse("2026-03-02").unwrap();
     assert!(born.clone().not_after(date(2026, 3, 2)).is_ok());
-    assert_eq!(
-        born.not_after(date(2026, 3, 1)),
-        Err(DateOfBirthError::InTheFuture)
-    );
+    assert_eq!(born.not_after(date(2026, 3, 1)), Err(DateOfBirthError::InTheFuture));
 }
 
 #[test]
@@ -79,34 +76,16 @@ fn names_disagree_when_a_part_differs_or_is_missing() {
 
 #[test]
 fn what_is_wrong_with_a_name_is_said() {
-    assert_eq!(
-        PersonName::parse("", "Ann"),
-        Err(PersonNameError::NoFamilyName)
-    );
-    assert_eq!(
-        PersonName::parse("--", "Ann"),
-        Err(PersonNameError::NoFamilyName)
-    );
-    assert_eq!(
-        PersonName::parse("Smi\nth", ""),
-        Err(PersonNameError::ControlCharacter)
-    );
-    assert_eq!(
-        PersonName::parse(&"a".repeat(101), ""),
-        Err(PersonNameError::TooLong)
-    );
+    assert_eq!(PersonName::parse("", "Ann"), Err(PersonNameError::NoFamilyName));
+    assert_eq!(PersonName::parse("--", "Ann"), Err(PersonNameError::NoFamilyName));
+    assert_eq!(PersonName::parse("Smi\nth", ""), Err(PersonNameError::ControlCharacter));
+    assert_eq!(PersonName::parse(&"a".repeat(101), ""), Err(PersonNameError::TooLong));
 }
 
 #[test]
 fn debug_shows_neither_name_nor_date() {
-    assert_eq!(
-        format!("{:?}", name("Smith", "Ann")),
-        "PersonName(redacted)"
-    );
-    assert_eq!(
-        format!("{:?}", DateOfBirth::parse("19481001").unwrap()),
-        "DateOfBirth(redacted)"
-    );
+    assert_eq!(format!("{:?}", name("Smith", "Ann")), "PersonName(redacted)");
+    assert_eq!(format!("{:?}", DateOfBirth::parse("19481001").unwrap()), "DateOfBirth(redacted)");
 }
 
 proptest! {

@@ -1,7 +1,4 @@
-use hearthline_nhs::{
-    AdmissionMethod, ArrivalMode, DischargeDestination, NationalCodeError, SourceOfAdmission,
-    is_emergency_admission,
-};
+use hearthline_nhs::{AdmissionMethod, ArrivalMode, DischargeDestination, NationalCodeError, SourceOfAdmission, is_emergency_admission};
 use proptest::prelude::*;
 
 #[test]
@@ -18,26 +15,16 @@ fn emergency_admissions_are_the_codes_beginning_with_two() {
 #[test]
 fn local_text_is_not_a_national_code() {
     for text in ["", "2", "2~I", "F", "Emerg Other", "211", "A2", "\"\""] {
-        assert_eq!(
-            AdmissionMethod::parse(text),
-            Err(NationalCodeError),
-            "{text}"
-        );
+        assert_eq!(AdmissionMethod::parse(text), Err(NationalCodeError), "{text}");
         assert!(!is_emergency_admission(text), "{text}");
     }
 }
 
 #[test]
 fn care_homes_are_54_65_and_85_on_the_way_in_and_out() {
-    for code in [
-        "19", "29", "39", "49", "51", "52", "53", "54", "65", "66", "79", "85", "87", "88", "98",
-        "99",
-    ] {
+    for code in ["19", "29", "39", "49", "51", "52", "53", "54", "65", "66", "79", "85", "87", "88", "98", "99"] {
         let is_care_home = matches!(code, "54" | "65" | "85");
-        assert_eq!(
-            SourceOfAdmission::parse(code).unwrap().is_care_home(),
-            is_care_home
-        );
+        assert_eq!(SourceOfAdmission::parse(code).unwrap().is_care_home(), is_care_home);
         let destination = DischargeDestination::parse(code).unwrap();
         assert_eq!(destination.is_care_home(), is_care_home);
         assert_eq!(destination.is_death(), code == "79");
@@ -47,36 +34,14 @@ fn care_homes_are_54_65_and_85_on_the_way_in_and_out() {
 
 #[test]
 fn the_five_ambulance_codes_and_table_0430_are_arrivals_by_ambulance() {
-    for code in [
-        "1048031000000100",
-        "1048041000000109",
-        "1048021000000102",
-        "1048051000000107",
-        "1048081000000101",
-        "A",
-        "H",
-        "A^Ambulance^HL70430",
-    ] {
-        assert_eq!(
-            ArrivalMode::from_pv2_38(code),
-            ArrivalMode::Ambulance,
-            "{code}"
-        );
+    for code in ["1048031000000100", "1048041000000109", "1048021000000102", "1048051000000107", "1048081000000101", "A", "H", "A^Ambulance^HL70430"] {
+        assert_eq!(ArrivalMode::from_pv2_38(code), ArrivalMode::Ambulance, "{code}");
     }
 }
 
 #[test]
 fn other_known_ways_are_other() {
-    for code in [
-        "1048061000000105",
-        "1048071000000103",
-        "1047991000000102",
-        "1048001000000106",
-        "C",
-        "F",
-        "O",
-        "P",
-    ] {
+    for code in ["1048061000000105", "1048071000000103", "1047991000000102", "1048001000000106", "C", "F", "O", "P"] {
         assert_eq!(ArrivalMode::from_pv2_38(code), ArrivalMode::Other, "{code}");
     }
 }
@@ -84,11 +49,7 @@ fn other_known_ways_are_other() {
 #[test]
 fn an_arrival_nobody_can_read_is_unknown_and_never_other() {
     for code in ["", "\"\"", "U", "ambulance", "1048031000000101", "^A"] {
-        assert_eq!(
-            ArrivalMode::from_pv2_38(code),
-            ArrivalMode::Unknown,
-            "{code}"
-        );
+        assert_eq!(ArrivalMode::from_pv2_38(code), ArrivalMode::Unknown, "{code}");
     }
 }
 

@@ -33,10 +33,7 @@ fn other_texts_and_lengths_are_refused() {
         assert_eq!(TaskId::parse(text), Err(IdentifierError), "{text}");
     }
     assert_eq!(EventId::try_from(&[0_u8; 15][..]), Err(IdentifierError));
-    assert_eq!(
-        EventId::try_from(&[7_u8; 16][..]),
-        Ok(EventId::from_bytes([7; 16]))
-    );
+    assert_eq!(EventId::try_from(&[7_u8; 16][..]), Ok(EventId::from_bytes([7; 16])));
 }
 
 proptest! {

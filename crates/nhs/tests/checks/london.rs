@@ -11,30 +11,15 @@ fn instant(text: &str) -> i64 {
 
 #[test]
 fn clocks_follow_summer_time() {
-    assert_eq!(
-        london_local(instant("2026-01-15T02:10:00Z")),
-        Ok(date(2026, 1, 15).at(2, 10, 0, 0))
-    );
-    assert_eq!(
-        london_local(instant("2026-07-15T23:30:00Z")),
-        Ok(date(2026, 7, 16).at(0, 30, 0, 0))
-    );
-    assert_eq!(
-        london_date(instant("2026-07-15T23:30:00Z")),
-        Ok(date(2026, 7, 16))
-    );
+    assert_eq!(london_local(instant("2026-01-15T02:10:00Z")), Ok(date(2026, 1, 15).at(2, 10, 0, 0)));
+    assert_eq!(london_local(instant("2026-07-15T23:30:00Z")), Ok(date(2026, 7, 16).at(0, 30, 0, 0)));
+    assert_eq!(london_date(instant("2026-07-15T23:30:00Z")), Ok(date(2026, 7, 16)));
 }
 
 #[test]
 fn the_repeated_hour_means_its_first_pass_and_the_skipped_hour_moves_on() {
-    assert_eq!(
-        london_instant(date(2026, 10, 25).at(1, 30, 0, 0)),
-        Ok(instant("2026-10-25T00:30:00Z"))
-    );
-    assert_eq!(
-        london_instant(date(2026, 3, 29).at(1, 30, 0, 0)),
-        Ok(instant("2026-03-29T01:30:00Z"))
-    );
+    assert_eq!(london_instant(date(2026, 10, 25).at(1, 30, 0, 0)), Ok(instant("2026-10-25T00:30:00Z")));
+    assert_eq!(london_instant(date(2026, 3, 29).at(1, 30, 0, 0)), Ok(instant("2026-03-29T01:30:00Z")));
 }
 
 #[test]

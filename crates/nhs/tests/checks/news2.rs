@@ -1,7 +1,4 @@
-use hearthline_nhs::{
-    Consciousness, ImpossibleObservation, InspiredGas, News2, Observations, Parameter, Readings,
-    Risk, SpO2Scale, score,
-};
+use hearthline_nhs::{Consciousness, ImpossibleObservation, InspiredGas, News2, Observations, Parameter, Readings, Risk, SpO2Scale, score};
 use proptest::prelude::*;
 
 use Consciousness::{Alert, NewConfusion, Pain, Unresponsive, Voice};
@@ -9,16 +6,7 @@ use InspiredGas::{Air, Oxygen};
 use SpO2Scale::{One, Two};
 
 /// Respiratory rate, saturation, scale, gas, systolic pressure, pulse, consciousness, temperature.
-type Row = (
-    i32,
-    i32,
-    SpO2Scale,
-    InspiredGas,
-    i32,
-    i32,
-    Consciousness,
-    f64,
-);
+type Row = (i32, i32, SpO2Scale, InspiredGas, i32, i32, Consciousness, f64);
 
 const WELL: Row = (16, 98, One, Air, 130, 75, Alert, 37.0);
 
@@ -65,50 +53,11 @@ fn totals_agree_with_the_check_values() {
 
 #[test]
 fn every_band_of_the_chart_begins_and_ends_where_the_chart_says() {
-    for (rate, expected) in [
-        (0, 3),
-        (8, 3),
-        (9, 1),
-        (11, 1),
-        (12, 0),
-        (20, 0),
-        (21, 2),
-        (24, 2),
-        (25, 3),
-        (80, 3),
-    ] {
-        assert_eq!(
-            points(
-                Readings {
-                    respiratory_rate: Some(rate),
-                    ..readings(WELL)
-                },
-                Parameter::RespiratoryRate
-            ),
-            expected,
-            "{rate}"
-        );
+    for (rate, expected) in [(0, 3), (8, 3), (9, 1), (11, 1), (12, 0), (20, 0), (21, 2), (24, 2), (25, 3), (80, 3)] {
+        assert_eq!(points(Readings { respiratory_rate: Some(rate), ..readings(WELL) }, Parameter::RespiratoryRate), expected, "{rate}");
     }
-    for (saturation, expected) in [
-        (91, 3),
-        (92, 2),
-        (93, 2),
-        (94, 1),
-        (95, 1),
-        (96, 0),
-        (100, 0),
-    ] {
-        assert_eq!(
-            points(
-                Readings {
-                    oxygen_saturation: Some(saturation),
-                    ..readings(WELL)
-                },
-                Parameter::OxygenSaturation
-            ),
-            expected,
-            "{saturation}"
-        );
+    for (saturation, expected) in [(91, 3), (92, 2), (93, 2), (94, 1), (95, 1), (96, 0), (100, 0)] {
+        assert_eq!(points(Readings { oxygen_saturation: Some(saturation), ..readings(WELL) }, Parameter::OxygenSaturation), expected, "{saturation}");
     }
     for (saturation, on_air, on_oxygen) in [
         (83, 3, 3),
@@ -126,94 +75,20 @@ fn every_band_of_the_chart_begins_and_ends_where_the_chart_says() {
         (100, 0, 3),
     ] {
         for (gas, expected) in [(Air, on_air), (Oxygen, on_oxygen)] {
-            let observed = Readings {
-                oxygen_saturation: Some(saturation),
-                scale: Two,
-                inspired_gas: Some(gas),
-                ..readings(WELL)
-            };
-            assert_eq!(
-                points(observed, Parameter::OxygenSaturation),
-                expected,
-                "{saturation} {gas:?}"
-            );
+            let observed = Readings { oxygen_saturation: Some(saturation), scale: Two, inspired_gas: Some(gas), ..readings(WELL) };
+            assert_eq!(points(observed, Parameter::OxygenSaturation), expected, "{saturation} {gas:?}");
         }
     }
-    for (pressure, expected) in [
-        (90, 3),
-        (91, 2),
-        (100, 2),
-        (101, 1),
-        (110, 1),
-        (111, 0),
-        (219, 0),
-        (220, 3),
-    ] {
-        assert_eq!(
-            points(
-                Readings {
-                    systolic_blood_pressure: Some(pressure),
-                    ..readings(WELL)
-                },
-                Parameter::SystolicBloodPressure
-            ),
-            expected,
-            "{pressure}"
-        );
+    for (pressure, expected) in [(90, 3), (91, 2), (100, 2), (101, 1), (110, 1), (111, 0), (219, 0), (220, 3)] {
+        assert_eq!(points(Readings { systolic_blood_pressure: Some(pressure), ..readings(WELL) }, Parameter::SystolicBloodPressure), expected, "{pressure}");
     }
-    for (pulse, expected) in [
-        (40, 3),
-        (41, 1),
-        (50, 1),
-        (51, 0),
-        (90, 0),
-        (91, 1),
-        (110, 1),
-        (111, 2),
-        (130, 2),
-        (131, 3),
-    ] {
-        assert_eq!(
-            points(
-                Readings {
-                    pulse: Some(pulse),
-                    ..readings(WELL)
-                },
-                Parameter::Pulse
-            ),
-            expected,
-            "{pulse}"
-        );
+    for (pulse, expected) in [(40, 3), (41, 1), (50, 1), (51, 0), (90, 0), (91, 1), (110, 1), (111, 2), (130, 2), (131, 3)] {
+        assert_eq!(points(Readings { pulse: Some(pulse), ..readings(WELL) }, Parameter::Pulse), expected, "{pulse}");
     }
-    for (level, expected) in [
-        (Alert, 0),
-        (NewConfusion, 3),
-        (Voice, 3),
-        (Pain, 3),
-        (Unresponsive, 3),
-    ] {
-        assert_eq!(
-            points(
-                Readings {
-                    consciousness: Some(level),
-                    ..readings(WELL)
-                },
-                Parameter::Consciousness
-            ),
-            expected,
-            "{level:?}"
-        );
+    for (level, expected) in [(Alert, 0), (NewConfusion, 3), (Voice, 3), (Pain, 3), (Unresponsive, 3)] {
+        assert_eq!(points(Readings { consciousness: Some(level), ..readings(WELL) }, Parameter::Consciousness), expected, "{level:?}");
     }
-    assert_eq!(
-        points(
-            Readings {
-                inspired_gas: Some(Oxygen),
-                ..readings(WELL)
-            },
-            Parameter::InspiredGas
-        ),
-        2
-    );
+    assert_eq!(points(Readings { inspired_gas: Some(Oxygen), ..readings(WELL) }, Parameter::InspiredGas), 2);
 }
 
 #[test]
@@ -235,17 +110,7 @@ fn temperature_is_rounded_to_a_tenth_before_it_is_banded() {
         (39.05, 2),
         (39.1, 2),
     ] {
-        assert_eq!(
-            points(
-                Readings {
-                    temperature: Some(degrees),
-                    ..readings(WELL)
-                },
-                Parameter::Temperature
-            ),
-            expected,
-            "{degrees}"
-        );
+        assert_eq!(points(Readings { temperature: Some(degrees), ..readings(WELL) }, Parameter::Temperature), expected, "{degrees}");
     }
 }
 
@@ -273,19 +138,10 @@ fn risk_follows_the_total_and_a_single_three() {
 
 #[test]
 fn what_is_missing_is_named_and_gives_no_total() {
-    let partial = scored(Readings {
-        temperature: None,
-        inspired_gas: None,
-        ..readings((25, 98, One, Air, 130, 75, Alert, 37.0))
-    });
+    let partial = scored(Readings { temperature: None, inspired_gas: None, ..readings((25, 98, One, Air, 130, 75, Alert, 37.0)) });
     assert_eq!(partial.total(), None);
     assert_eq!(partial.risk_at_least(), Risk::LowMedium);
-    let News2::Partial {
-        partial,
-        parts,
-        missing,
-    } = partial
-    else {
+    let News2::Partial { partial, parts, missing } = partial else {
         panic!("two parameters are missing");
     };
     assert_eq!(partial, 3);
@@ -295,10 +151,7 @@ fn what_is_missing_is_named_and_gives_no_total() {
 
 #[test]
 fn nothing_recorded_is_a_partial_score_of_nothing() {
-    let News2::Partial {
-        partial, missing, ..
-    } = scored(Readings::default())
-    else {
+    let News2::Partial { partial, missing, .. } = scored(Readings::default()) else {
         panic!("nothing was given");
     };
     assert_eq!((partial, missing.len()), (0, 7));
@@ -307,11 +160,7 @@ fn nothing_recorded_is_a_partial_score_of_nothing() {
 #[test]
 fn on_scale_2_a_high_saturation_has_no_points_until_the_gas_is_known() {
     let saturation = |saturation| {
-        let observed = scored(Readings {
-            oxygen_saturation: Some(saturation),
-            scale: Two,
-            ..Readings::default()
-        });
+        let observed = scored(Readings { oxygen_saturation: Some(saturation), scale: Two, ..Readings::default() });
         match observed {
             News2::Partial { parts, missing, .. } => {
                 assert!(!missing.contains(&Parameter::OxygenSaturation));
@@ -333,39 +182,14 @@ fn an_impossible_reading_names_parameter_unit_and_range() {
         Observations::parse(readings).unwrap_err()
     };
     let error = refused(|readings| readings.respiratory_rate = Some(81));
-    assert_eq!(
-        error,
-        ImpossibleObservation {
-            parameter: "respiratory rate",
-            unit: "breaths/min",
-            range: "0-80"
-        }
-    );
-    assert_eq!(
-        error.to_string(),
-        "impossible respiratory rate: it lies outside 0-80 breaths/min"
-    );
+    assert_eq!(error, ImpossibleObservation { parameter: "respiratory rate", unit: "breaths/min", range: "0-80" });
+    assert_eq!(error.to_string(), "impossible respiratory rate: it lies outside 0-80 breaths/min");
     for (error, parameter) in [
-        (
-            refused(|r| r.respiratory_rate = Some(-1)),
-            "respiratory rate",
-        ),
-        (
-            refused(|r| r.oxygen_saturation = Some(101)),
-            "oxygen saturation",
-        ),
-        (
-            refused(|r| r.oxygen_saturation = Some(29)),
-            "oxygen saturation",
-        ),
-        (
-            refused(|r| r.systolic_blood_pressure = Some(29)),
-            "systolic blood pressure",
-        ),
-        (
-            refused(|r| r.systolic_blood_pressure = Some(321)),
-            "systolic blood pressure",
-        ),
+        (refused(|r| r.respiratory_rate = Some(-1)), "respiratory rate"),
+        (refused(|r| r.oxygen_saturation = Some(101)), "oxygen saturation"),
+        (refused(|r| r.oxygen_saturation = Some(29)), "oxygen saturation"),
+        (refused(|r| r.systolic_blood_pressure = Some(29)), "systolic blood pressure"),
+        (refused(|r| r.systolic_blood_pressure = Some(321)), "systolic blood pressure"),
         (refused(|r| r.pulse = Some(i32::MAX)), "pulse"),
         (refused(|r| r.pulse = Some(-1)), "pulse"),
         (refused(|r| r.temperature = Some(19.99)), "temperature"),

@@ -3,14 +3,7 @@ use proptest::prelude::*;
 
 #[test]
 fn numbers_with_an_agreeing_check_digit_are_accepted() {
-    for number in [
-        "9434765919",
-        "9990000018",
-        "9990000050",
-        "9449304130",
-        "2478684691",
-        "0875277810",
-    ] {
+    for number in ["9434765919", "9990000018", "9990000050", "9449304130", "2478684691", "0875277810"] {
         assert_eq!(NhsNumber::parse(number).unwrap().as_str(), number);
     }
 }
@@ -28,25 +21,16 @@ fn a_number_whose_check_digit_would_be_ten_is_refused() {
     for last in 0..10 {
         assert!(NhsNumber::parse(&format!("999000000{last}")).is_err());
     }
-    assert_eq!(
-        NhsNumber::complete(999_000_000),
-        Err(NhsNumberError::NoCheckDigit)
-    );
+    assert_eq!(NhsNumber::complete(999_000_000), Err(NhsNumberError::NoCheckDigit));
 }
 
 #[test]
 fn one_digit_repeated_is_refused_although_modulus_11_agrees() {
     for digit in 0..10 {
         let number = digit.to_string().repeat(10);
-        assert_eq!(
-            NhsNumber::parse(&number),
-            Err(NhsNumberError::RepeatedDigit)
-        );
+        assert_eq!(NhsNumber::parse(&number), Err(NhsNumberError::RepeatedDigit));
     }
-    assert_eq!(
-        NhsNumber::complete(111_111_111),
-        Err(NhsNumberError::RepeatedDigit)
-    );
+    assert_eq!(NhsNumber::complete(111_111_111), Err(NhsNumberError::RepeatedDigit));
 }
 
 #[test]
@@ -61,22 +45,10 @@ fn spaces_and_hyphens_are_ignored_and_nothing_else_is() {
 
 #[test]
 fn the_number_of_digits_is_said_when_it_is_wrong() {
-    assert_eq!(
-        NhsNumber::parse("943476591"),
-        Err(NhsNumberError::Length { digits: 9 })
-    );
-    assert_eq!(
-        NhsNumber::parse("94347659190"),
-        Err(NhsNumberError::Length { digits: 11 })
-    );
-    assert_eq!(
-        NhsNumber::parse(""),
-        Err(NhsNumberError::Length { digits: 0 })
-    );
-    assert_eq!(
-        NhsNumber::complete(1_000_000_000),
-        Err(NhsNumberError::Length { digits: 11 })
-    );
+    assert_eq!(NhsNumber::parse("943476591"), Err(NhsNumberError::Length { digits: 9 }));
+    assert_eq!(NhsNumber::parse("94347659190"), Err(NhsNumberError::Length { digits: 11 }));
+    assert_eq!(NhsNumber::parse(""), Err(NhsNumberError::Length { digits: 0 }));
+    assert_eq!(NhsNumber::complete(1_000_000_000), Err(NhsNumberError::Length { digits: 11 }));
 }
 
 #[test]
@@ -87,10 +59,7 @@ fn the_test_range_is_told_apart() {
 
 #[test]
 fn debug_and_errors_do_not_show_the_digits() {
-    assert_eq!(
-        format!("{:?}", NhsNumber::parse("9434765919").unwrap()),
-        "NhsNumber(redacted)"
-    );
+    assert_eq!(format!("{:?}", NhsNumber::parse("9434765919").unwrap()), "NhsNumber(redacted)");
     let error = NhsNumber::parse("9434765918").unwrap_err();
     assert!(!format!("{error} {error:?}").contains("9434765918"));
 }
@@ -103,10 +72,7 @@ fn only_status_01_is_verified() {
         assert_eq!(status.code(), code);
         assert_eq!(status.is_verified(), code == "01");
     }
-    assert_eq!(
-        NhsNumberStatus::parse("NSTS02"),
-        Ok(NhsNumberStatus::PresentNotTraced)
-    );
+    assert_eq!(NhsNumberStatus::parse("NSTS02"), Ok(NhsNumberStatus::PresentNotTraced));
     for text in ["", "1", "00", "09", "NSTS"] {
         assert!(NhsNumberStatus::parse(text).is_err());
     }

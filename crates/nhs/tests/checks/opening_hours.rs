@@ -15,21 +15,10 @@ fn at(text: &str) -> DateTime {
 
 /// Monday to Friday 09:00–12:30 and 13:30–18:00, Saturday night 22:00–02:00.
 fn pharmacy() -> OpeningHours {
-    let working_days = [
-        Weekday::Monday,
-        Weekday::Tuesday,
-        Weekday::Wednesday,
-        Weekday::Thursday,
-        Weekday::Friday,
-    ];
+    let working_days = [Weekday::Monday, Weekday::Tuesday, Weekday::Wednesday, Weekday::Thursday, Weekday::Friday];
     working_days
         .into_iter()
-        .try_fold(OpeningHours::closed(), |hours, weekday| {
-            hours.with_weekday(
-                weekday,
-                vec![interval("13:30-18:00"), interval("09:00-12:30")],
-            )
-        })
+        .try_fold(OpeningHours::closed(), |hours, weekday| hours.with_weekday(weekday, vec![interval("13:30-18:00"), interval("09:00-12:30")]))
         .and_then(|hours| hours.with_weekday(Weekday::Saturday, vec![interval("22:00-02:00")]))
         .unwrap()
 }
@@ -61,11 +50,7 @@ fn a_night_runs_on_after_midnight() {
 
 #[test]
 fn a_dated_exception_replaces_the_hours_of_its_day_only() {
-    let hours = pharmacy()
-        .with_override(date(2026, 6, 15), vec![])
-        .unwrap()
-        .with_override(date(2026, 6, 21), vec![interval("10:00-12:00")])
-        .unwrap();
+    let hours = pharmacy().with_override(date(2026, 6, 15), vec![]).unwrap().with_override(date(2026, 6, 21), vec![interval("10:00-12:00")]).unwrap();
     assert!(!hours.is_open(at("2026-06-15T10:00:00")));
     assert!(hours.is_open(at("2026-06-16T10:00:00")));
     assert!(hours.is_open(at("2026-06-21T11:00:00")));
@@ -90,33 +75,20 @@ fn the_next_opening_is_found_over_nights_weekends_and_holidays() {
 
 #[test]
 fn a_weekly_opening_closed_for_many_weeks_is_still_found() {
-    let mut hours = OpeningHours::closed()
-        .with_weekday(Weekday::Monday, vec![interval("09:00-10:00")])
-        .unwrap();
+    let mut hours = OpeningHours::closed().with_weekday(Weekday::Monday, vec![interval("09:00-10:00")]).unwrap();
     for week in 0..5_i64 {
         let monday = date(2026, 6, 22).checked_add((week * 7).days()).unwrap();
         hours = hours.with_override(monday, vec![]).unwrap();
     }
-    assert_eq!(
-        hours.opens_next(at("2026-06-15T10:00:00")),
-        Some(at("2026-07-27T09:00:00"))
-    );
+    assert_eq!(hours.opens_next(at("2026-06-15T10:00:00")), Some(at("2026-07-27T09:00:00")));
 }
 
 #[test]
 fn a_lone_exception_far_ahead_is_found_and_otherwise_nothing() {
-    let hours = OpeningHours::closed()
-        .with_override(date(2027, 1, 4), vec![interval("09:00-10:00")])
-        .unwrap();
-    assert_eq!(
-        hours.opens_next(at("2026-06-15T10:00:00")),
-        Some(at("2027-01-04T09:00:00"))
-    );
+    let hours = OpeningHours::closed().with_override(date(2027, 1, 4), vec![interval("09:00-10:00")]).unwrap();
+    assert_eq!(hours.opens_next(at("2026-06-15T10:00:00")), Some(at("2027-01-04T09:00:00")));
     assert_eq!(hours.opens_next(at("2027-01-04T10:00:00")), None);
-    assert_eq!(
-        OpeningHours::closed().opens_next(at("2026-06-15T10:00:00")),
-        None
-    );
+    assert_eq!(OpeningHours::closed().opens_next(at("2026-06-15T10:00:00")), None);
 }
 
 #[test]
@@ -131,21 +103,8 @@ fn what_is_wrong_with_hours_is_said() {
     ] {
         assert_eq!(Interval::parse(text), Err(error), "{text}");
     }
-    assert_eq!(
-        OpeningHours::closed().with_weekday(
-            Weekday::Monday,
-            vec![interval("09:00-12:00"), interval("11:59-13:00")]
-        ),
-        Err(OpeningHoursError::Overlap)
-    );
-    assert!(
-        OpeningHours::closed()
-            .with_weekday(
-                Weekday::Monday,
-                vec![interval("09:00-12:00"), interval("12:00-13:00")]
-            )
-            .is_ok()
-    );
+    assert_eq!(OpeningHours::closed().with_weekday(Weekday::Monday, vec![interval("09:00-12:00"), interval("11:59-13:00")]), Err(OpeningHoursError::Overlap));
+    assert!(OpeningHours::closed().with_weekday(Weekday::Monday, vec![interval("09:00-12:00"), interval("12:00-13:00")]).is_ok());
 }
 
 #[test]

@@ -36,19 +36,9 @@ fn only_a_known_value_is_computed_with() {
     let number = text.try_map(|text| NhsNumber::parse(text)).unwrap();
     assert_eq!(number.known().unwrap().as_str(), "9434765919");
     assert!(number.is_known());
-    assert_eq!(
-        Personal::<String>::Destroyed.map(String::len),
-        Personal::Destroyed
-    );
-    assert_eq!(
-        Personal::<String>::Withheld.map(String::len),
-        Personal::Withheld
-    );
-    assert!(
-        Personal::of(String::from("x"))
-            .try_map(|text| NhsNumber::parse(text))
-            .is_err()
-    );
+    assert_eq!(Personal::<String>::Destroyed.map(String::len), Personal::Destroyed);
+    assert_eq!(Personal::<String>::Withheld.map(String::len), Personal::Withheld);
+    assert!(Personal::of(String::from("x")).try_map(|text| NhsNumber::parse(text)).is_err());
 }
 
 #[test]

@@ -1,35 +1,19 @@
 use hearthline_nhs::{OdsCode, PrescriptionOrderNumber, PrescriptionOrderNumberError as Error};
 use proptest::prelude::*;
 
-const VALID: [&str; 5] = [
-    "24F5DA-A83008-7EFE6Z",
-    "7F4CA4-A99968-4B0BAZ",
-    "4243A0-A99968-4E149+",
-    "507FE8-A83008-4A859+",
-    "A0548B-A99968-451485",
-];
+const VALID: [&str; 5] = ["24F5DA-A83008-7EFE6Z", "7F4CA4-A99968-4B0BAZ", "4243A0-A99968-4E149+", "507FE8-A83008-4A859+", "A0548B-A99968-451485"];
 
 #[test]
 fn published_numbers_are_accepted() {
     for number in VALID {
-        assert_eq!(
-            PrescriptionOrderNumber::parse(number).unwrap().as_str(),
-            number
-        );
+        assert_eq!(PrescriptionOrderNumber::parse(number).unwrap().as_str(), number);
     }
 }
 
 #[test]
 fn a_wrong_check_character_is_refused() {
-    for number in [
-        "269CA9-A99968-4577BP",
-        "561479-395879-521272",
-        "887228-510420-124913",
-    ] {
-        assert_eq!(
-            PrescriptionOrderNumber::parse(number),
-            Err(Error::CheckCharacter)
-        );
+    for number in ["269CA9-A99968-4577BP", "561479-395879-521272", "887228-510420-124913"] {
+        assert_eq!(PrescriptionOrderNumber::parse(number), Err(Error::CheckCharacter));
     }
     assert!(PrescriptionOrderNumber::parse("269CA9-A99968-4577BF").is_ok());
 }
@@ -53,10 +37,7 @@ fn a_short_code_is_padded_and_the_sequence_wraps() {
 #[test]
 fn a_code_that_does_not_fit_is_refused() {
     let long = OdsCode::parse("ABCDEFG").unwrap();
-    assert_eq!(
-        PrescriptionOrderNumber::generate([0; 3], &long, 0),
-        Err(Error::OdsCodeTooLong { characters: 7 })
-    );
+    assert_eq!(PrescriptionOrderNumber::generate([0; 3], &long, 0), Err(Error::OdsCodeTooLong { characters: 7 }));
 }
 
 #[test]

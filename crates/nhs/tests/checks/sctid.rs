@@ -22,19 +22,13 @@ fn published_identifiers_are_accepted() {
 
 #[test]
 fn a_wrong_check_digit_is_refused() {
-    assert_eq!(
-        Sctid::parse("39732311000001105"),
-        Err(SctidError::CheckDigit)
-    );
+    assert_eq!(Sctid::parse("39732311000001105"), Err(SctidError::CheckDigit));
 }
 
 #[test]
 fn what_is_wrong_is_said() {
     assert_eq!(Sctid::parse("12345"), Err(SctidError::Length { digits: 5 }));
-    assert_eq!(
-        Sctid::parse("1234567890123456789"),
-        Err(SctidError::Length { digits: 19 })
-    );
+    assert_eq!(Sctid::parse("1234567890123456789"), Err(SctidError::Length { digits: 19 }));
     assert_eq!(Sctid::parse("0322341003"), Err(SctidError::LeadingZero));
     assert_eq!(Sctid::parse("322 341003"), Err(SctidError::NotDigits));
 }
@@ -57,20 +51,10 @@ fn the_namespace_tells_dmd_from_other_concepts() {
 
 #[test]
 fn only_concepts_descriptions_and_relationships_are_known_partitions() {
-    let with_check_digit = |digits: &str| {
-        (0..10)
-            .map(|check| Sctid::parse(&format!("{digits}{check}")))
-            .find(|parsed| *parsed != Err(SctidError::CheckDigit))
-            .unwrap()
-    };
-    assert_eq!(
-        with_check_digit("12345601").unwrap().component(),
-        Component::Description
-    );
-    assert_eq!(
-        with_check_digit("12345602").unwrap().component(),
-        Component::Relationship
-    );
+    let with_check_digit =
+        |digits: &str| (0..10).map(|check| Sctid::parse(&format!("{digits}{check}"))).find(|parsed| *parsed != Err(SctidError::CheckDigit)).unwrap();
+    assert_eq!(with_check_digit("12345601").unwrap().component(), Component::Description);
+    assert_eq!(with_check_digit("12345602").unwrap().component(), Component::Relationship);
     assert_eq!(with_check_digit("12345603"), Err(SctidError::Partition));
     assert_eq!(with_check_digit("12345620"), Err(SctidError::Partition));
     assert_eq!(with_check_digit("12345610"), Err(SctidError::NoNamespace));

@@ -78,10 +78,7 @@ impl FromStr for Role {
     type Err = UnknownRole;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Role::ALL
-            .into_iter()
-            .find(|role| role.as_str() == text)
-            .ok_or(UnknownRole)
+        Role::ALL.into_iter().find(|role| role.as_str() == text).ok_or(UnknownRole)
     }
 }
 
@@ -124,9 +121,7 @@ impl Caller {
 
     /// For a home named in a body: 403 where it is not the caller's own.
     pub fn must_act_for_home(&self, home: HomeId) -> Result<(), Problem> {
-        self.sees_home(home)
-            .then_some(())
-            .ok_or_else(|| Problem::of(codes::HOME_NOT_OWN))
+        self.sees_home(home).then_some(()).ok_or_else(|| Problem::of(codes::HOME_NOT_OWN))
     }
 
     /// For a thing addressed by its path: 404 where it belongs to another organisation.
@@ -136,16 +131,12 @@ impl Caller {
 
     /// For an organisation named in a body: 403 where it is not the caller's own.
     pub fn must_act_for_organisation(&self, org: &OdsCode) -> Result<(), Problem> {
-        (self.org == *org)
-            .then_some(())
-            .ok_or_else(|| Problem::of(codes::ORGANISATION_NOT_OWN))
+        (self.org == *org).then_some(()).ok_or_else(|| Problem::of(codes::ORGANISATION_NOT_OWN))
     }
 
     /// 403 where the person is not present in a session.
     pub fn must_be_in_session(&self) -> Result<(), Problem> {
-        self.session
-            .then_some(())
-            .ok_or_else(|| Problem::of(codes::SESSION_NEEDED))
+        self.session.then_some(()).ok_or_else(|| Problem::of(codes::SESSION_NEEDED))
     }
 }
 
@@ -154,13 +145,7 @@ mod tests {
     use super::*;
 
     fn carer() -> Caller {
-        Caller {
-            subject: [1; 16],
-            role: Role::CareHome,
-            org: OdsCode::parse("vl1a2").expect("valid"),
-            home: Some(HomeId::from_bytes([7; 16])),
-            session: false,
-        }
+        Caller { subject: [1; 16], role: Role::CareHome, org: OdsCode::parse("vl1a2").expect("valid"), home: Some(HomeId::from_bytes([7; 16])), session: false }
     }
 
     #[test]
@@ -174,38 +159,14 @@ mod tests {
     #[test]
     fn a_home_sees_itself_and_no_other() {
         assert!(carer().must_see_home(HomeId::from_bytes([7; 16])).is_ok());
-        assert_eq!(
-            carer()
-                .must_see_home(HomeId::from_bytes([8; 16]))
-                .expect_err("other")
-                .code(),
-            "not_found"
-        );
-        assert_eq!(
-            carer()
-                .must_act_for_home(HomeId::from_bytes([8; 16]))
-                .expect_err("other")
-                .code(),
-            "home_not_own"
-        );
+        assert_eq!(carer().must_see_home(HomeId::from_bytes([8; 16])).expect_err("other").code(), "not_found");
+        assert_eq!(carer().must_act_for_home(HomeId::from_bytes([8; 16])).expect_err("other").code(), "home_not_own");
     }
 
     #[test]
     fn another_organisation_is_not_found_by_path_and_refused_in_a_body() {
         assert_eq!(carer().org.as_str(), "VL1A2");
-        assert_eq!(
-            carer()
-                .must_see_organisation(&OdsCode::parse("XYZ").expect("valid"))
-                .expect_err("other")
-                .code(),
-            "not_found"
-        );
-        assert_eq!(
-            carer()
-                .must_act_for_organisation(&OdsCode::parse("XYZ").expect("valid"))
-                .expect_err("other")
-                .code(),
-            "organisation_not_own"
-        );
+        assert_eq!(carer().must_see_organisation(&OdsCode::parse("XYZ").expect("valid")).expect_err("other").code(), "not_found");
+        assert_eq!(carer().must_act_for_organisation(&OdsCode::parse("XYZ").expect("valid")).expect_err("other").code(), "organisation_not_own");
     }
 }

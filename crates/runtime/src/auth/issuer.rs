@@ -84,10 +84,7 @@ pub struct Issuer {
 
 impl std::fmt::Debug for Issuer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Issuer")
-            .field("issuer", &self.issuer)
-            .field("key_id", &self.key_id)
-            .finish_non_exhaustive()
+        f.debug_struct("Issuer").field("issuer", &self.issuer).field("key_id", &self.key_id).finish_non_exhaustive()
     }
 }
 
@@ -98,8 +95,7 @@ impl Issuer {
         let secret = match fs::read_to_string(&path) {
             Ok(pem) => {
                 refuse_exposed(&path)?;
-                SecretKey::from_pkcs8_pem(&pem)
-                    .map_err(|_| IssuerError::NotAKey { path: path.clone() })?
+                SecretKey::from_pkcs8_pem(&pem).map_err(|_| IssuerError::NotAKey { path: path.clone() })?
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => make(&path)?,
             Err(source) => return Err(IssuerError::File { path, source }),
@@ -107,25 +103,12 @@ impl Issuer {
         let (jwks, key_id) = key_set(&secret);
         let jwks_path = folder.join(JWKS_FILE);
         write_beside(&jwks_path, jwks.as_bytes(), 0o644)?;
-        let der = secret
-            .to_pkcs8_der()
-            .map_err(|_| IssuerError::NotAKey { path: path.clone() })?;
-        Ok(Self {
-            issuer: issuer.to_owned(),
-            audience: audience.to_owned(),
-            key: EncodingKey::from_ec_der(der.as_bytes()),
-            key_id,
-            jwks_path,
-        })
+        let der = secret.to_pkcs8_der().map_err(|_| IssuerError::NotAKey { path: path.clone() })?;
+        Ok(Self { issuer: issuer.to_owned(), audience: audience.to_owned(), key: EncodingKey::from_ec_der(der.as_bytes()), key_id, jwks_path })
     }
 
     /// A token for `grant`, valid from `now` for `ttl`.
-    pub fn token(
-        &self,
-        grant: &Grant,
-        now: SystemTime,
-        ttl: Duration,
-    ) -> Result<String, IssuerError> {
+    pub fn token(&self, grant: &Grant, now: SystemTime, ttl: Duration) -> Result<String, IssuerError> {
         if grant.role == Role::CareHome && grant.home.is_none() {
             return Err(IssuerError::HomeNeeded);
         }
@@ -153,12 +136,7 @@ impl Issuer {
 
     /// How a verifier of these tokens is set up.
     pub fn verifier_options(&self, leeway_s: u64) -> VerifierOptions {
-        VerifierOptions {
-            issuer: self.issuer.clone(),
-            audience: self.audience.clone(),
-            leeway_s,
-            keys: KeySource::File(self.jwks_path.clone()),
-        }
+        VerifierOptions { issuer: self.issuer.clone(), audience: self.audience.clone(), leeway_s, keys: KeySource::File(self.jwks_path.clone()) }
     }
 }
 
@@ -171,11 +149,7 @@ fn make(path: &Path) -> Result<SecretKey, IssuerError> {
             break secret;
         }
     };
-    let pem = secret
-        .to_pkcs8_pem(LineEnding::LF)
-        .map_err(|_| IssuerError::NotAKey {
-            path: path.to_owned(),
-        })?;
+    let pem = secret.to_pkcs8_pem(LineEnding::LF).map_err(|_| IssuerError::NotAKey { path: path.to_owned() })?;
     write_beside(path, pem.as_bytes(), 0o600)?;
     Ok(secret)
 }
@@ -185,10 +159,7 @@ fn key_set(secret: &SecretKey) -> (String, String) {
     let point = secret.public_key().to_sec1_point(false);
     let bytes = point.as_bytes();
     // Uncompressed SEC 1: 0x04, then 32 bytes each of x and y.
-    let (x, y) = (
-        URL_SAFE_NO_PAD.encode(&bytes[1..33]),
-        URL_SAFE_NO_PAD.encode(&bytes[33..65]),
-    );
+    let (x, y) = (URL_SAFE_NO_PAD.encode(&bytes[1..33]), URL_SAFE_NO_PAD.encode(&bytes[33..65]));
     let canonical = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
     let id = URL_SAFE_NO_PAD.encode(Sha256::digest(canonical.as_bytes()));
     let set = json!({ "keys": [{
@@ -199,23 +170,15 @@ fn key_set(secret: &SecretKey) -> (String, String) {
 
 /// Writes a whole file or none: into a neighbour first, then renamed.
 fn write_beside(path: &Path, bytes: &[u8], mode: u32) -> Result<(), IssuerError> {
-    crate::files::write_atomically(path, bytes, mode).map_err(|source| IssuerError::File {
-        path: path.to_owned(),
-        source,
-    })
+    crate::files::write_atomically(path, bytes, mode).map_err(|source| IssuerError::File { path: path.to_owned(), source })
 }
 
 #[cfg(unix)]
 fn refuse_exposed(path: &Path) -> Result<(), IssuerError> {
     use std::os::unix::fs::PermissionsExt;
-    let metadata = fs::metadata(path).map_err(|source| IssuerError::File {
-        path: path.to_owned(),
-        source,
-    })?;
+    let metadata = fs::metadata(path).map_err(|source| IssuerError::File { path: path.to_owned(), source })?;
     if metadata.permissions().mode() & 0o077 != 0 {
-        return Err(IssuerError::Exposed {
-            path: path.to_owned(),
-        });
+        return Err(IssuerError::Exposed { path: path.to_owned() });
     }
     Ok(())
 }

@@ -178,9 +178,7 @@ pub struct Verifier {
 
 impl std::fmt::Debug for Verifier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Verifier")
-            .field("options", &self.options)
-            .finish_non_exhaustive()
+        f.debug_struct("Verifier").field("options", &self.options).finish_non_exhaustive()
     }
 }
 
@@ -188,26 +186,13 @@ impl Verifier {
     /// A verifier that has read no keys yet; it reads them with the first token or by [`Verifier::read_keys`].
     pub fn new(options: VerifierOptions) -> Result<Self, KeySourceError> {
         let client = crate::client::build(|c| c.timeout(Duration::from_secs(5)).connect_timeout(Duration::from_secs(2)))?;
-        Ok(Self {
-            options,
-            client,
-            keys: RwLock::new(None),
-            remembered: Mutex::new(HashMap::new()),
-            tried_at: tokio::sync::Mutex::new(None),
-        })
+        Ok(Self { options, client, keys: RwLock::new(None), remembered: Mutex::new(HashMap::new()), tried_at: tokio::sync::Mutex::new(None) })
     }
 
     /// Reads the key set now, replacing the one held and forgetting every verified token.
     pub async fn read_keys(&self) -> Result<(), KeySourceError> {
         let bytes = match &self.options.keys {
-            KeySource::File(path) => {
-                tokio::fs::read(path)
-                    .await
-                    .map_err(|source| KeySourceError::File {
-                        path: path.clone(),
-                        source,
-                    })?
-            }
+            KeySource::File(path) => tokio::fs::read(path).await.map_err(|source| KeySourceError::File { path: path.clone(), source })?,
             KeySource::Url(url) => self.fetch(url).await?,
         };
         if bytes.len() > KEYS_BYTES_MAX {
@@ -218,14 +203,8 @@ impl Verifier {
         if by_id.is_empty() {
             return Err(KeySourceError::NoUsableKey);
         }
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(Keys {
-            by_id,
-            read_at: Instant::now(),
-        });
-        self.remembered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(Keys { by_id, read_at: Instant::now() });
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner).clear();
         Ok(())
     }
 
@@ -246,10 +225,7 @@ impl Verifier {
             return Err(AuthError::Signature);
         }
         let claims = self.decode(token, &key)?;
-        let (not_before_s, expires_s) = (
-            claims.nbf.unwrap_or(i64::MIN),
-            claims.exp.unwrap_or(i64::MIN),
-        );
+        let (not_before_s, expires_s) = (claims.nbf.unwrap_or(i64::MIN), claims.exp.unwrap_or(i64::MIN));
         if claims.exp.is_none() {
             return Err(AuthError::Claim("exp"));
         }
@@ -260,17 +236,8 @@ impl Verifier {
     }
 
     async fn fetch(&self, url: &str) -> Result<Vec<u8>, KeySourceError> {
-        let failed = |source| KeySourceError::Url {
-            url: url.to_owned(),
-            source,
-        };
-        let mut response = self
-            .client
-            .get(url)
-            .send()
-            .await
-            .and_then(reqwest::Response::error_for_status)
-            .map_err(failed)?;
+        let failed = |source| KeySourceError::Url { url: url.to_owned(), source };
+        let mut response = self.client.get(url).send().await.and_then(reqwest::Response::error_for_status).map_err(failed)?;
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
             bytes.extend_from_slice(&chunk);
@@ -299,10 +266,7 @@ impl Verifier {
             Ok(())
         };
         if let Err(error) = &read {
-            tracing::warn!(
-                error = error as &dyn std::error::Error,
-                "the issuer's keys could not be read"
-            );
+            tracing::warn!(error = error as &dyn std::error::Error, "the issuer's keys could not be read");
         }
         match self.held(id) {
             (Some(key), _) => Ok(key),
@@ -314,19 +278,13 @@ impl Verifier {
     fn held(&self, id: &str) -> (Option<Key>, bool) {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         match keys.as_ref() {
-            Some(keys) => (
-                keys.by_id.get(id).cloned(),
-                keys.read_at.elapsed() < KEYS_AGE_MAX,
-            ),
+            Some(keys) => (keys.by_id.get(id).cloned(), keys.read_at.elapsed() < KEYS_AGE_MAX),
             None => (None, false),
         }
     }
 
     fn has_keys(&self) -> bool {
-        self.keys
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_some()
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     fn decode(&self, token: &str, key: &Key) -> Result<Claims, AuthError> {
@@ -337,9 +295,7 @@ impl Verifier {
         validation.required_spec_claims = ["iss", "aud", "sub"].map(str::to_owned).into();
         validation.set_issuer(&[&self.options.issuer]);
         validation.set_audience(&[&self.options.audience]);
-        jsonwebtoken::decode::<Claims>(token, &key.decoding, &validation)
-            .map(|data| data.claims)
-            .map_err(|error| refusal(error.kind()))
+        jsonwebtoken::decode::<Claims>(token, &key.decoding, &validation).map(|data| data.claims).map_err(|error| refusal(error.kind()))
     }
 
     fn check_time(&self, now_s: i64, not_before_s: i64, expires_s: i64) -> Result<(), AuthError> {
@@ -354,39 +310,19 @@ impl Verifier {
     }
 
     fn caller(&self, claims: Claims) -> Result<Caller, AuthError> {
-        let subject = claims
-            .sub
-            .filter(|s| !s.is_empty())
-            .ok_or(AuthError::Claim("sub"))?;
-        let role: Role = claims
-            .role
-            .as_deref()
-            .and_then(|role| role.parse().ok())
-            .ok_or(AuthError::Claim("role"))?;
-        let org = claims
-            .org
-            .as_deref()
-            .and_then(|org| OdsCode::parse(org).ok())
-            .ok_or(AuthError::Claim("org"))?;
+        let subject = claims.sub.filter(|s| !s.is_empty()).ok_or(AuthError::Claim("sub"))?;
+        let role: Role = claims.role.as_deref().and_then(|role| role.parse().ok()).ok_or(AuthError::Claim("role"))?;
+        let org = claims.org.as_deref().and_then(|org| OdsCode::parse(org).ok()).ok_or(AuthError::Claim("org"))?;
         let home = match claims.home.as_deref() {
             Some(text) => Some(HomeId::parse(text).map_err(|_| AuthError::Claim("home"))?),
             None if role == Role::CareHome => return Err(AuthError::Claim("home")),
             None => None,
         };
-        Ok(Caller {
-            subject: pseudonym(&self.options.issuer, &subject),
-            role,
-            org,
-            home,
-            session: claims.sid.is_some_and(|sid| !sid.is_empty()),
-        })
+        Ok(Caller { subject: pseudonym(&self.options.issuer, &subject), role, org, home, session: claims.sid.is_some_and(|sid| !sid.is_empty()) })
     }
 
     fn recall(&self, digest: &[u8; 32], now_s: i64) -> Option<Result<Caller, AuthError>> {
-        let mut remembered = self
-            .remembered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         let found = remembered.get(digest)?;
         if found.until <= Instant::now() {
             remembered.remove(digest);
@@ -397,21 +333,13 @@ impl Verifier {
     }
 
     fn remember(&self, digest: [u8; 32], caller: &Caller, not_before_s: i64, expires_s: i64) {
-        let mut remembered = self
-            .remembered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if remembered.len() >= REMEMBERED_MAX {
             remembered.retain(|_, entry| entry.until > now);
         }
         if remembered.len() < REMEMBERED_MAX {
-            let entry = Remembered {
-                caller: caller.clone(),
-                not_before_s,
-                expires_s,
-                until: now + REMEMBERED,
-            };
+            let entry = Remembered { caller: caller.clone(), not_before_s, expires_s, until: now + REMEMBERED };
             remembered.insert(digest, entry);
         }
     }
@@ -447,9 +375,7 @@ fn usable(jwk: &Jwk) -> Option<(String, Key)> {
         return None;
     }
     let algorithm = match &jwk.algorithm {
-        AlgorithmParameters::EllipticCurve(curve) if curve.curve == EllipticCurve::P256 => {
-            Algorithm::ES256
-        }
+        AlgorithmParameters::EllipticCurve(curve) if curve.curve == EllipticCurve::P256 => Algorithm::ES256,
         AlgorithmParameters::RSA(_) => Algorithm::RS256,
         _ => return None,
     };
@@ -458,13 +384,7 @@ fn usable(jwk: &Jwk) -> Option<(String, Key)> {
         return None;
     }
     let decoding = DecodingKey::from_jwk(jwk).ok()?;
-    Some((
-        jwk.common.key_id.clone()?,
-        Key {
-            algorithm,
-            decoding,
-        },
-    ))
+    Some((jwk.common.key_id.clone()?, Key { algorithm, decoding }))
 }
 
 fn refusal(kind: &jsonwebtoken::errors::ErrorKind) -> AuthError {
@@ -483,7 +403,5 @@ fn refusal(kind: &jsonwebtoken::errors::ErrorKind) -> AuthError {
 }
 
 fn seconds(time: SystemTime) -> i64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| {
-        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-    })
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }

@@ -19,29 +19,18 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     let folder = &config.data.folder;
     if folder.exists() && !folder.is_dir() {
-        findings.push(fatal(
-            "data.folder",
-            format!("{} is not a folder", folder.display()),
-        ));
+        findings.push(fatal("data.folder", format!("{} is not a folder", folder.display())));
     }
     if let AuthKeys::File(path) = &config.auth.keys
         && let Err(error) = std::fs::File::open(path)
     {
-        let advice = format!(
-            "{} cannot be read ({}); no token can be verified",
-            path.display(),
-            error.kind()
-        );
+        let advice = format!("{} cannot be read ({}); no token can be verified", path.display(), error.kind());
         findings.push(fatal("auth.jwks_file", advice));
     }
     if let Some(path) = &config.keyring.kek_file {
         match std::fs::metadata(path) {
             Err(error) => {
-                let advice = format!(
-                    "{} cannot be read ({}); nothing sealed can be opened",
-                    path.display(),
-                    error.kind()
-                );
+                let advice = format!("{} cannot be read ({}); nothing sealed can be opened", path.display(), error.kind());
                 findings.push(fatal("keyring.kek_file", advice));
             }
             Ok(metadata) => findings.extend(exposed("keyring.kek_file", path, &metadata)),
@@ -57,17 +46,10 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
 fn live(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut note = |key: &str, advice: &str| {
-        findings.push(Finding {
-            key: key.to_owned(),
-            advice: advice.to_owned(),
-            fatal: false,
-        });
+        findings.push(Finding { key: key.to_owned(), advice: advice.to_owned(), fatal: false });
     };
     if config.keyring.kek_file.is_none() {
-        note(
-            "keyring.kek_file",
-            "the key-encryption key lies beside the data; keep it on another disk",
-        );
+        note("keyring.kek_file", "the key-encryption key lies beside the data; keep it on another disk");
     }
     if config.eps.url.is_none() {
         note("eps.url", "not set: prescriptions go to the sandbox");
@@ -79,10 +61,7 @@ fn live(config: &Config) -> Vec<Finding> {
         note("mail.host", "not set: care plans go to the sandbox");
     }
     if config.kpi.coverage.is_empty() {
-        note(
-            "kpi.coverage",
-            "empty: no avoided conveyance, attendance or admission can be verified",
-        );
+        note("kpi.coverage", "empty: no avoided conveyance, attendance or admission can be verified");
     }
     findings
 }
@@ -92,10 +71,7 @@ fn exposed(key: &str, path: &Path, metadata: &std::fs::Metadata) -> Option<Findi
     use std::os::unix::fs::PermissionsExt;
     let mode = metadata.permissions().mode() & 0o777;
     (mode & 0o077 != 0).then(|| {
-        let advice = format!(
-            "{} has mode {mode:o}; others can read it: chmod 600",
-            path.display()
-        );
+        let advice = format!("{} has mode {mode:o}; others can read it: chmod 600", path.display());
         fatal(key, advice)
     })
 }
@@ -106,9 +82,5 @@ fn exposed(_key: &str, _path: &Path, _metadata: &std::fs::Metadata) -> Option<Fi
 }
 
 fn fatal(key: &str, advice: String) -> Finding {
-    Finding {
-        key: key.to_owned(),
-        advice,
-        fatal: true,
-    }
+    Finding { key: key.to_owned(), advice, fatal: true }
 }

@@ -50,18 +50,8 @@ pub(super) fn merge(sources: &Sources) -> Result<Settings, ConfigError> {
     if let Some(path) = &sources.file {
         let name = path.display().to_string();
         match read_file(path) {
-            Ok(table) => flatten(
-                String::new(),
-                Value::Table(table),
-                &Origin::File(name),
-                &mut settings,
-            ),
-            Err(wrong) => problems.push(ConfigProblem {
-                key: name,
-                set_by: String::new(),
-                wrong,
-                allowed: "a readable TOML file".to_owned(),
-            }),
+            Ok(table) => flatten(String::new(), Value::Table(table), &Origin::File(name), &mut settings),
+            Err(wrong) => problems.push(ConfigProblem { key: name, set_by: String::new(), wrong, allowed: "a readable TOML file".to_owned() }),
         }
     }
     for (name, value) in &sources.environment {
@@ -72,12 +62,7 @@ pub(super) fn merge(sources: &Sources) -> Result<Settings, ConfigError> {
             continue;
         }
         let key = path.to_ascii_lowercase().replace("__", ".");
-        set(
-            &mut settings,
-            key,
-            Value::String(value.clone()),
-            Origin::Variable(name.clone()),
-        );
+        set(&mut settings, key, Value::String(value.clone()), Origin::Variable(name.clone()));
     }
     for text in &sources.overrides {
         match text.split_once('=') {
@@ -93,21 +78,14 @@ pub(super) fn merge(sources: &Sources) -> Result<Settings, ConfigError> {
             }),
         }
     }
-    if problems.is_empty() {
-        Ok(settings)
-    } else {
-        Err(ConfigError { problems })
-    }
+    if problems.is_empty() { Ok(settings) } else { Err(ConfigError { problems }) }
 }
 
 /// A scalar replaces a table of the same name and the other way round (`hub.hours = "24/7"` over `[hub.hours]`).
 fn set(settings: &mut Settings, key: String, value: Value, origin: Origin) {
     let below = format!("{key}.");
     settings.retain(|known, _| !known.starts_with(&below));
-    let parents: Vec<String> = key
-        .match_indices('.')
-        .map(|(at, _)| key[..at].to_owned())
-        .collect();
+    let parents: Vec<String> = key.match_indices('.').map(|(at, _)| key[..at].to_owned()).collect();
     for parent in parents {
         settings.remove(&parent);
     }
@@ -138,17 +116,9 @@ fn flatten(key: String, value: Value, origin: &Origin, into: &mut Settings) {
 fn read_file(path: &std::path::Path) -> Result<Table, String> {
     let text = fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))?;
     text.parse::<Table>().map_err(|error| {
-        let before = error
-            .span()
-            .map_or("", |span| text.get(..span.start).unwrap_or_default());
+        let before = error.span().map_or("", |span| text.get(..span.start).unwrap_or_default());
         let line = before.matches('\n').count() + 1;
-        let column = before
-            .rsplit('\n')
-            .next()
-            .unwrap_or_default()
-            .chars()
-            .count()
-            + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
         format!("line {line}, column {column}: {}", error.message())
     })
 }

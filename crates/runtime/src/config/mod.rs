@@ -16,8 +16,8 @@ use std::path::PathBuf;
 
 pub use check::Finding;
 pub use types::{
-    Auth, AuthKeys, Coverage, Data, Environment, Eps, HomeCode, Hub, Keyring, Kpi, Limits,
-    LogFormat, Mail, MailLogin, MailTls, Mllp, MllpPeer, Server, SharedRecord, Telemetry,
+    Auth, AuthKeys, Coverage, Data, Environment, Eps, HomeCode, Hub, Keyring, Kpi, Limits, LogFormat, Mail, MailLogin, MailTls, Mllp, MllpPeer, Server,
+    SharedRecord, Telemetry,
 };
 
 /// Everything that can be configured, parsed and checked.
@@ -71,14 +71,8 @@ pub struct Sources {
 impl Sources {
     /// The given file and overrides with this process's environment.
     pub fn of_process(file: Option<PathBuf>, overrides: Vec<String>) -> Self {
-        let environment = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
-        Self {
-            file,
-            environment,
-            overrides,
-        }
+        let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
+        Self { file, environment, overrides }
     }
 }
 
@@ -118,10 +112,7 @@ pub struct ConfigError {
 }
 
 fn list(problems: &[ConfigProblem]) -> String {
-    problems
-        .iter()
-        .map(|problem| format!("\n  {problem}"))
-        .collect()
+    problems.iter().map(|problem| format!("\n  {problem}")).collect()
 }
 
 impl Config {

@@ -46,12 +46,7 @@ fn line(text: &mut String, name: &str, entry: &Effective) {
     let _ = match &entry.value {
         None => writeln!(text, "# {name} is not set"),
         Some(value) if entry.origin.is_empty() => writeln!(text, "{name} = {}", redacted(value)),
-        Some(value) => writeln!(
-            text,
-            "{name} = {}  # from {}",
-            redacted(value),
-            entry.origin
-        ),
+        Some(value) => writeln!(text, "{name} = {}  # from {}", redacted(value), entry.origin),
     };
 }
 

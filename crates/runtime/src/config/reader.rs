@@ -29,12 +29,7 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(settings: Settings) -> Self {
-        Self {
-            settings,
-            known: BTreeSet::new(),
-            effective: Vec::new(),
-            problems: Vec::new(),
-        }
+        Self { settings, known: BTreeSet::new(), effective: Vec::new(), problems: Vec::new() }
     }
 
     /// A text that `parse` understands; `default` where it is not set or wrong.
@@ -47,26 +42,14 @@ impl Reader {
     }
 
     /// A text that `parse` understands, or nothing.
-    pub(super) fn optional<T, F>(
-        &mut self,
-        key: &str,
-        default: Option<&str>,
-        allowed: &str,
-        parse: F,
-    ) -> Option<T>
+    pub(super) fn optional<T, F>(&mut self, key: &str, default: Option<&str>, allowed: &str, parse: F) -> Option<T>
     where
         F: Fn(&str) -> Option<T>,
     {
         let setting = self.take(key);
         let (text, origin) = match &setting {
-            Some(Setting {
-                value: Value::String(text),
-                origin,
-            }) => (Some(text.as_str()), Some(origin)),
-            Some(Setting {
-                value: Value::Datetime(date),
-                origin,
-            }) => {
+            Some(Setting { value: Value::String(text), origin }) => (Some(text.as_str()), Some(origin)),
+            Some(Setting { value: Value::Datetime(date), origin }) => {
                 let text = date.to_string();
                 let parsed = parse(&text);
                 self.note(key, Some(Value::String(text)), Some(origin));
@@ -87,32 +70,16 @@ impl Reader {
     }
 
     /// A whole number within a range.
-    pub(super) fn number<T>(
-        &mut self,
-        key: &str,
-        default: T,
-        range: RangeInclusive<T>,
-        unit: &str,
-    ) -> T
+    pub(super) fn number<T>(&mut self, key: &str, default: T, range: RangeInclusive<T>, unit: &str) -> T
     where
         T: TryFrom<i64> + FromStr + PartialOrd + Display + Copy,
     {
-        let allowed = format!(
-            "a whole number from {} to {}{unit}",
-            range.start(),
-            range.end()
-        );
+        let allowed = format!("a whole number from {} to {}{unit}", range.start(), range.end());
         let setting = self.take(key);
         let (read, origin) = match &setting {
             None => (Some(default), None),
-            Some(Setting {
-                value: Value::Integer(number),
-                origin,
-            }) => (T::try_from(*number).ok(), Some(origin)),
-            Some(Setting {
-                value: Value::String(text),
-                origin,
-            }) if origin.is_text() => (text.parse().ok(), Some(origin)),
+            Some(Setting { value: Value::Integer(number), origin }) => (T::try_from(*number).ok(), Some(origin)),
+            Some(Setting { value: Value::String(text), origin }) if origin.is_text() => (text.parse().ok(), Some(origin)),
             Some(Setting { value, origin }) => {
                 self.wrong(key, Some(origin), format!("is {}", kind(value)), &allowed);
                 return default;
@@ -133,14 +100,8 @@ impl Reader {
         let setting = self.take(key);
         let (read, origin) = match &setting {
             None => (Some(default), None),
-            Some(Setting {
-                value: Value::Boolean(on),
-                origin,
-            }) => (Some(*on), Some(origin)),
-            Some(Setting {
-                value: Value::String(text),
-                origin,
-            }) if origin.is_text() => (text.parse().ok(), Some(origin)),
+            Some(Setting { value: Value::Boolean(on), origin }) => (Some(*on), Some(origin)),
+            Some(Setting { value: Value::String(text), origin }) if origin.is_text() => (text.parse().ok(), Some(origin)),
             Some(Setting { origin, .. }) => (None, Some(origin)),
         };
         if read.is_none() {
@@ -162,63 +123,32 @@ impl Reader {
         };
         let texts: Option<Vec<String>> = match value {
             Value::Array(items) => items.iter().map(text_of).collect(),
-            Value::String(text) if origin.is_text() => Some(
-                text.split(',')
-                    .map(|item| item.trim().to_owned())
-                    .filter(|item| !item.is_empty())
-                    .collect(),
-            ),
+            Value::String(text) if origin.is_text() => Some(text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect()),
             _ => None,
         };
-        let parsed = texts
-            .as_ref()
-            .and_then(|texts| texts.iter().map(|text| parse(text)).collect());
-        let shown = texts
-            .unwrap_or_default()
-            .into_iter()
-            .map(Value::String)
-            .collect();
+        let parsed = texts.as_ref().and_then(|texts| texts.iter().map(|text| parse(text)).collect());
+        let shown = texts.unwrap_or_default().into_iter().map(Value::String).collect();
         self.note(key, Some(Value::Array(shown)), Some(origin));
-        self.or_wrong(
-            parsed,
-            key,
-            origin,
-            "has an item that is no value of this key",
-            allowed,
-        )
-        .unwrap_or_default()
+        self.or_wrong(parsed, key, origin, "has an item that is no value of this key", allowed).unwrap_or_default()
     }
 
     /// A socket address.
     pub(super) fn address(&mut self, key: &str, default: &str) -> SocketAddr {
-        self.parsed(
-            key,
-            default,
-            "an address and a port, such as 127.0.0.1:8080 or [::1]:8080",
-            |text| text.parse().ok(),
-        )
+        self.parsed(key, default, "an address and a port, such as 127.0.0.1:8080 or [::1]:8080", |text| text.parse().ok())
     }
 
     /// A path, or nothing.
     pub(super) fn path(&mut self, key: &str) -> Option<PathBuf> {
-        self.optional(key, None, "a path", |text| {
-            (!text.is_empty()).then(|| PathBuf::from(text))
-        })
+        self.optional(key, None, "a path", |text| (!text.is_empty()).then(|| PathBuf::from(text)))
     }
 
     /// An http or https address without a trailing slash, or nothing.
     pub(super) fn url(&mut self, key: &str) -> Option<String> {
-        self.optional(
-            key,
-            None,
-            "an address beginning with http:// or https://",
-            |text| {
-                let uri: axum::http::Uri = text.parse().ok()?;
-                let fits =
-                    matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some();
-                fits.then(|| text.trim_end_matches('/').to_owned())
-            },
-        )
+        self.optional(key, None, "an address beginning with http:// or https://", |text| {
+            let uri: axum::http::Uri = text.parse().ok()?;
+            let fits = matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some();
+            fits.then(|| text.trim_end_matches('/').to_owned())
+        })
     }
 
     /// The indices of a list of tables, in order.
@@ -227,11 +157,7 @@ impl Reader {
             self.known.insert(format!("{key}.0.{field}"));
         }
         let front = format!("{key}.");
-        let indices: BTreeSet<usize> = self
-            .settings
-            .keys()
-            .filter_map(|known| known.strip_prefix(&front)?.split('.').next()?.parse().ok())
-            .collect();
+        let indices: BTreeSet<usize> = self.settings.keys().filter_map(|known| known.strip_prefix(&front)?.split('.').next()?.parse().ok()).collect();
         indices.into_iter().collect()
     }
 
@@ -240,13 +166,7 @@ impl Reader {
     }
 
     /// Records what is wrong with a key that has been taken already, or with several together.
-    pub(super) fn wrong(
-        &mut self,
-        key: &str,
-        origin: Option<&Origin>,
-        wrong: impl Into<String>,
-        allowed: impl Into<String>,
-    ) {
+    pub(super) fn wrong(&mut self, key: &str, origin: Option<&Origin>, wrong: impl Into<String>, allowed: impl Into<String>) {
         self.problems.push(ConfigProblem {
             key: key.to_owned(),
             set_by: origin.map(Origin::to_string).unwrap_or_default(),
@@ -277,21 +197,10 @@ impl Reader {
     }
 
     fn note(&mut self, key: &str, value: Option<Value>, origin: Option<&Origin>) {
-        self.effective.push(Effective {
-            key: key.to_owned(),
-            value,
-            origin: origin.map(Origin::to_string).unwrap_or_default(),
-        });
+        self.effective.push(Effective { key: key.to_owned(), value, origin: origin.map(Origin::to_string).unwrap_or_default() });
     }
 
-    fn or_wrong<T>(
-        &mut self,
-        value: Option<T>,
-        key: &str,
-        origin: &Origin,
-        wrong: &str,
-        allowed: &str,
-    ) -> Option<T> {
+    fn or_wrong<T>(&mut self, value: Option<T>, key: &str, origin: &Origin, wrong: &str, allowed: &str) -> Option<T> {
         if value.is_none() {
             self.wrong(key, Some(origin), wrong, allowed);
         }
@@ -330,36 +239,17 @@ fn nearest(key: &str, known: &BTreeSet<String>) -> Option<String> {
     };
     let asked = plain(key);
     // A secret given as a value where a file is expected.
-    if let Some(file) = known
-        .iter()
-        .find(|known| **known == format!("{asked}_file"))
-    {
+    if let Some(file) = known.iter().find(|known| **known == format!("{asked}_file")) {
         return Some(file.clone());
     }
-    let best = known
-        .iter()
-        .map(|known| (distance(&asked, &plain(known)), known))
-        .min_by_key(|(distance, known)| (*distance, known.len()))?;
-    let same_section = best
-        .1
-        .rsplit_once('.')
-        .map(|(section, _)| section.to_owned())
-        == asked
-            .rsplit_once('.')
-            .map(|(section, _)| section.to_owned());
-    let enough = if same_section {
-        asked.len() / 2
-    } else {
-        asked.len() / 3
-    };
+    let best = known.iter().map(|known| (distance(&asked, &plain(known)), known)).min_by_key(|(distance, known)| (*distance, known.len()))?;
+    let same_section = best.1.rsplit_once('.').map(|(section, _)| section.to_owned()) == asked.rsplit_once('.').map(|(section, _)| section.to_owned());
+    let enough = if same_section { asked.len() / 2 } else { asked.len() / 3 };
     if best.0 <= enough.max(2) {
         return Some(best.1.clone());
     }
     let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
-    known
-        .iter()
-        .find(|known| last(known) == last(&asked))
-        .cloned()
+    known.iter().find(|known| last(known) == last(&asked)).cloned()
 }
 
 /// Levenshtein's distance.

@@ -31,42 +31,22 @@ pub(super) fn read(settings: Settings) -> Result<Config, ConfigError> {
     // ZZ900 stands for no organisation at all; a live deployment must name its controller.
     let controller_ods = r.parsed("controller_ods", "ZZ900", ODS, ods);
     if environment == Environment::Live && controller_ods.as_str() == "ZZ900" {
-        r.wrong(
-            "controller_ods",
-            None,
-            "is not set in a live environment",
-            ODS,
-        );
+        r.wrong("controller_ods", None, "is not set in a live environment", ODS);
     }
     let (server, data, auth) = (server(r), data(r), auth(r));
     let (telemetry, mllp, kpi, hub) = (telemetry(r), mllp(r), kpi(r), hub(r));
-    let eps = Eps {
-        url: protected_url(r, "eps.url", environment),
-    };
-    let shared_record = SharedRecord {
-        url: protected_url(r, "shared_record.url", environment),
-        destination: name(r, "shared_record.destination", "shared-record"),
-    };
+    let eps = Eps { url: protected_url(r, "eps.url", environment) };
+    let shared_record =
+        SharedRecord { url: protected_url(r, "shared_record.url", environment), destination: name(r, "shared_record.destination", "shared-record") };
     let mail = mail(r, environment);
-    let limits = Limits {
-        late_entry_days: r.number("limits.late_entry_days", 30, 0..=365, " days"),
-    };
-    let keyring = Keyring {
-        kek_file: r.path("keyring.kek_file"),
-    };
+    let limits = Limits { late_entry_days: r.number("limits.late_entry_days", 30, 0..=365, " days") };
+    let keyring = Keyring { kek_file: r.path("keyring.kek_file") };
     if server.listen.port() != 0 && server.listen == mllp.listen {
-        r.wrong(
-            "mllp.listen",
-            None,
-            "is the address of server.listen",
-            "an address of its own",
-        );
+        r.wrong("mllp.listen", None, "is the address of server.listen", "an address of its own");
     }
     r.refuse_unknown();
     if !reader.problems.is_empty() {
-        return Err(ConfigError {
-            problems: reader.problems,
-        });
+        return Err(ConfigError { problems: reader.problems });
     }
     Ok(Config {
         environment,
@@ -94,28 +74,14 @@ fn server(r: &mut Reader) -> Server {
     Server {
         listen,
         allow_remote,
-        body_limit_bytes: r.number(
-            "server.body_limit_bytes",
-            1_048_576,
-            1_024..=67_108_864,
-            " bytes",
-        ),
+        body_limit_bytes: r.number("server.body_limit_bytes", 1_048_576, 1_024..=67_108_864, " bytes"),
         shutdown_s: r.number("server.shutdown_seconds", 20, 1..=600, " seconds"),
-        requests_per_second: r.number(
-            "server.requests_per_second",
-            0,
-            0..=100_000,
-            " (0: no limit)",
-        ),
+        requests_per_second: r.number("server.requests_per_second", 0, 0..=100_000, " (0: no limit)"),
     }
 }
 
 fn data(r: &mut Reader) -> Data {
-    Data {
-        folder: r.parsed("data.folder", "hearthline-data", "a path", |text| {
-            (!text.is_empty()).then(|| PathBuf::from(text))
-        }),
-    }
+    Data { folder: r.parsed("data.folder", "hearthline-data", "a path", |text| (!text.is_empty()).then(|| PathBuf::from(text))) }
 }
 
 fn auth(r: &mut Reader) -> Auth {
@@ -123,20 +89,10 @@ fn auth(r: &mut Reader) -> Auth {
     let audience = name(r, "auth.audience", "hearthline");
     let (file, url) = (r.path("auth.jwks_file"), r.url("auth.jwks_url"));
     if file.is_some() && url.is_some() {
-        r.wrong(
-            "auth.jwks_url",
-            None,
-            "stands beside auth.jwks_file",
-            "one of the two, or neither",
-        );
+        r.wrong("auth.jwks_url", None, "stands beside auth.jwks_file", "one of the two, or neither");
     }
     if url.as_deref().is_some_and(is_plain_and_far) {
-        r.wrong(
-            "auth.jwks_url",
-            None,
-            "is not protected on its way",
-            "https, or http to this machine",
-        );
+        r.wrong("auth.jwks_url", None, "is not protected on its way", "https, or http to this machine");
     }
     let keys = match (file, url) {
         (Some(file), _) => AuthKeys::File(file),
@@ -144,35 +100,20 @@ fn auth(r: &mut Reader) -> Auth {
         (None, None) => AuthKeys::Own,
     };
     let clock_leeway_s = r.number("auth.clock_leeway_seconds", 30, 0..=300, " seconds");
-    Auth {
-        issuer,
-        audience,
-        keys,
-        clock_leeway_s,
-    }
+    Auth { issuer, audience, keys, clock_leeway_s }
 }
 
 fn telemetry(r: &mut Reader) -> Telemetry {
     Telemetry {
-        log_format: r.parsed(
-            "telemetry.log_format",
-            "text",
-            "text or json",
-            |text| match text {
-                "text" => Some(LogFormat::Text),
-                "json" => Some(LogFormat::Json),
-                _ => None,
-            },
-        ),
-        log_level: r.parsed(
-            "telemetry.log_level",
-            "info",
-            "error, warn, info, debug, trace, or directives such as info,hearthline_eventing=debug",
-            |text| {
-                let filter = text.parse::<tracing_subscriber::filter::Targets>().ok();
-                filter.map(|_| text.to_owned())
-            },
-        ),
+        log_format: r.parsed("telemetry.log_format", "text", "text or json", |text| match text {
+            "text" => Some(LogFormat::Text),
+            "json" => Some(LogFormat::Json),
+            _ => None,
+        }),
+        log_level: r.parsed("telemetry.log_level", "info", "error, warn, info, debug, trace, or directives such as info,hearthline_eventing=debug", |text| {
+            let filter = text.parse::<tracing_subscriber::filter::Targets>().ok();
+            filter.map(|_| text.to_owned())
+        }),
         otlp_endpoint: r.url("telemetry.otlp_endpoint"),
         service_name: name(r, "telemetry.service_name", "hearthline"),
     }
@@ -182,66 +123,29 @@ fn mllp(r: &mut Reader) -> Mllp {
     let listen = r.address("mllp.listen", "127.0.0.1:2575");
     let allow_remote = r.switch("mllp.allow_remote", false);
     loopback_unless_allowed(r, "mllp", listen.ip(), allow_remote);
-    let frame_limit_bytes = r.number(
-        "mllp.frame_limit_bytes",
-        1_048_576,
-        1_024..=67_108_864,
-        " bytes",
-    );
+    let frame_limit_bytes = r.number("mllp.frame_limit_bytes", 1_048_576, 1_024..=67_108_864, " bytes");
     let mut peers: Vec<MllpPeer> = Vec::new();
     for index in r.indices("mllp.peer", &["name", "facility_ods", "home_level_visits"]) {
         let key = |field: &str| format!("mllp.peer.{index}.{field}");
-        let name = required(
-            r,
-            &key("name"),
-            "a name of 1 to 100 printable characters",
-            word,
-        );
+        let name = required(r, &key("name"), "a name of 1 to 100 printable characters", word);
         let facility_ods = required(r, &key("facility_ods"), ODS, ods);
         let home_level_visits = r.switch(&key("home_level_visits"), false);
         let (Some(name), Some(facility_ods)) = (name, facility_ods) else {
             continue;
         };
         if peers.iter().any(|peer| peer.name == name) {
-            r.wrong(
-                &key("name"),
-                None,
-                "is the name of another peer",
-                "a name of its own",
-            );
+            r.wrong(&key("name"), None, "is the name of another peer", "a name of its own");
         }
         if peers.iter().any(|peer| peer.facility_ods == facility_ods) {
-            r.wrong(
-                &key("facility_ods"),
-                None,
-                "is the facility of another peer",
-                "one peer per facility",
-            );
+            r.wrong(&key("facility_ods"), None, "is the facility of another peer", "one peer per facility");
         }
-        peers.push(MllpPeer {
-            name,
-            facility_ods,
-            home_level_visits,
-        });
+        peers.push(MllpPeer { name, facility_ods, home_level_visits });
     }
-    Mllp {
-        listen,
-        allow_remote,
-        frame_limit_bytes,
-        peers,
-    }
+    Mllp { listen, allow_remote, frame_limit_bytes, peers }
 }
 
 fn kpi(r: &mut Reader) -> Kpi {
-    const FIELDS: [&str; 7] = [
-        "trust_ods",
-        "facilities",
-        "homes",
-        "postcode_areas",
-        "from",
-        "until",
-        "arrival_mode",
-    ];
+    const FIELDS: [&str; 7] = ["trust_ods", "facilities", "homes", "postcode_areas", "from", "until", "arrival_mode"];
     let window_h = r.number("kpi.window_hours", 72, 1..=720, " hours");
     let feed_lag_h = r.number("kpi.feed_lag_hours", 24, 0..=720, " hours");
     let mut coverage = Vec::new();
@@ -249,85 +153,43 @@ fn kpi(r: &mut Reader) -> Kpi {
         let key = |field: &str| format!("kpi.coverage.{index}.{field}");
         let trust_ods = required(r, &key("trust_ods"), ODS, ods);
         let facilities = r.list(&key("facilities"), "a list of ODS codes of sites", ods);
-        let homes = r.list(
-            &key("homes"),
-            "a list of ODS codes or CQC locations",
-            home_code,
-        );
+        let homes = r.list(&key("homes"), "a list of ODS codes or CQC locations", home_code);
         let areas = "a list of postcode areas or districts, such as NE or NE8";
         let postcode_areas = r.list(&key("postcode_areas"), areas, postcode_area);
         let from = required(r, &key("from"), "a day, YYYY-MM-DD", day);
         let until = r.optional(&key("until"), None, "a day, YYYY-MM-DD", day);
         let arrival_mode = r.switch(&key("arrival_mode"), false);
         if facilities.is_empty() {
-            r.wrong(
-                &key("facilities"),
-                None,
-                "names no site",
-                "a list of ODS codes of sites",
-            );
+            r.wrong(&key("facilities"), None, "names no site", "a list of ODS codes of sites");
         }
         let (Some(trust_ods), Some(from)) = (trust_ods, from) else {
             continue;
         };
         if until.is_some_and(|until| until < from) {
-            r.wrong(
-                &key("until"),
-                None,
-                "lies before from",
-                "a day that is not before from",
-            );
+            r.wrong(&key("until"), None, "lies before from", "a day that is not before from");
         }
-        coverage.push(Coverage {
-            trust_ods,
-            facilities,
-            homes,
-            postcode_areas,
-            from,
-            until,
-            arrival_mode,
-        });
+        coverage.push(Coverage { trust_ods, facilities, homes, postcode_areas, from, until, arrival_mode });
     }
-    Kpi {
-        window_h,
-        feed_lag_h,
-        coverage,
-    }
+    Kpi { window_h, feed_lag_h, coverage }
 }
 
 /// `hub.hours = "24/7"` (the default), or `[hub.hours]` with a list of intervals per weekday; `hub.closed_on` lists
 /// days on which it is shut.
 fn hub(r: &mut Reader) -> Hub {
-    r.parsed("hub.time_zone", "Europe/London", "Europe/London", |text| {
-        (text == "Europe/London").then_some(())
-    });
-    let by_weekday = DAYS
-        .iter()
-        .any(|(day, _)| r.is_set(&format!("hub.hours.{day}")));
+    r.parsed("hub.time_zone", "Europe/London", "Europe/London", |text| (text == "Europe/London").then_some(()));
+    let by_weekday = DAYS.iter().any(|(day, _)| r.is_set(&format!("hub.hours.{day}")));
     let mut opening = OpeningHours::closed();
     if by_weekday {
         for (day, weekday) in DAYS {
             let key = format!("hub.hours.{day}");
-            let intervals = r.list(&key, "intervals such as 08:00-20:00", |text| {
-                Interval::parse(text).ok()
-            });
+            let intervals = r.list(&key, "intervals such as 08:00-20:00", |text| Interval::parse(text).ok());
             match opening.clone().with_weekday(weekday, intervals) {
                 Ok(with) => opening = with,
-                Err(error) => r.wrong(
-                    &key,
-                    None,
-                    error.to_string(),
-                    "intervals that do not overlap",
-                ),
+                Err(error) => r.wrong(&key, None, error.to_string(), "intervals that do not overlap"),
             }
         }
     } else {
-        r.parsed(
-            "hub.hours",
-            "24/7",
-            "24/7, or a section [hub.hours] with intervals per weekday",
-            |text| (text == "24/7").then_some(()),
-        );
+        r.parsed("hub.hours", "24/7", "24/7, or a section [hub.hours] with intervals per weekday", |text| (text == "24/7").then_some(()));
         opening = OpeningHours::always();
     }
     for date in r.list("hub.closed_on", "days, YYYY-MM-DD", day) {
@@ -340,111 +202,54 @@ fn hub(r: &mut Reader) -> Hub {
 }
 
 fn mail(r: &mut Reader, environment: Environment) -> Mail {
-    let host = r.optional("mail.host", None, "a host name or address", |text| {
-        (!text.is_empty() && !text.contains(char::is_whitespace)).then(|| text.to_owned())
-    });
+    let host =
+        r.optional("mail.host", None, "a host name or address", |text| (!text.is_empty() && !text.contains(char::is_whitespace)).then(|| text.to_owned()));
     let port = r.number("mail.port", 587, 1..=65_535, "");
-    let from = r.parsed(
-        "mail.from",
-        "hub@hearthline.invalid",
-        "an email address",
-        |text| EmailAddress::parse(text).ok(),
-    );
-    let tls = r.parsed(
-        "mail.tls",
-        "starttls",
-        "none, starttls or required",
-        |text| match text {
-            "none" => Some(MailTls::None),
-            "starttls" => Some(MailTls::StartTls),
-            "required" => Some(MailTls::Required),
-            _ => None,
-        },
-    );
+    let from = r.parsed("mail.from", "hub@hearthline.invalid", "an email address", |text| EmailAddress::parse(text).ok());
+    let tls = r.parsed("mail.tls", "starttls", "none, starttls or required", |text| match text {
+        "none" => Some(MailTls::None),
+        "starttls" => Some(MailTls::StartTls),
+        "required" => Some(MailTls::Required),
+        _ => None,
+    });
     if let (Some(host), MailTls::None) = (&host, tls)
         && (environment == Environment::Live || !is_loopback(host))
     {
-        let allowed =
-            "starttls or required; none only to this machine and not where the environment is live";
-        r.wrong(
-            "mail.tls",
-            None,
-            "leaves mail unprotected on its way",
-            allowed,
-        );
+        let allowed = "starttls or required; none only to this machine and not where the environment is live";
+        r.wrong("mail.tls", None, "leaves mail unprotected on its way", allowed);
     }
     if host.is_some() && from.domain().ends_with(".invalid") {
-        r.wrong(
-            "mail.from",
-            None,
-            "is not set although mail.host is",
-            "the hub's email address",
-        );
+        r.wrong("mail.from", None, "is not set although mail.host is", "the hub's email address");
     }
-    let username = r.optional(
-        "mail.username",
-        None,
-        "a name of 1 to 100 printable characters",
-        word,
-    );
-    let password = r
-        .path("mail.password_file")
-        .and_then(|path| secret(r, "mail.password_file", &path));
+    let username = r.optional("mail.username", None, "a name of 1 to 100 printable characters", word);
+    let password = r.path("mail.password_file").and_then(|path| secret(r, "mail.password_file", &path));
     let login = match (username, password) {
         (Some(username), Some(password)) => Some(MailLogin { username, password }),
         (None, None) => None,
         (Some(_), None) => {
-            r.wrong(
-                "mail.password_file",
-                None,
-                "is missing beside mail.username",
-                "the file of the password",
-            );
+            r.wrong("mail.password_file", None, "is missing beside mail.username", "the file of the password");
             None
         }
         (None, Some(_)) => {
-            r.wrong(
-                "mail.username",
-                None,
-                "is missing beside mail.password_file",
-                "the name for the mail server",
-            );
+            r.wrong("mail.username", None, "is missing beside mail.password_file", "the name for the mail server");
             None
         }
     };
-    Mail {
-        host,
-        port,
-        from,
-        tls,
-        login,
-    }
+    Mail { host, port, from, tls, login }
 }
 
 /// Reads a secret; one trailing newline, which editors add, is no part of it.
 fn secret(r: &mut Reader, key: &str, path: &Path) -> Option<SecretString> {
     match fs::read_to_string(path) {
-        Ok(text) => Some(SecretString::from(
-            text.trim_end_matches(['\r', '\n']).to_owned(),
-        )),
+        Ok(text) => Some(SecretString::from(text.trim_end_matches(['\r', '\n']).to_owned())),
         Err(error) => {
-            r.wrong(
-                key,
-                None,
-                format!("{} cannot be read: {}", path.display(), error.kind()),
-                "a readable file",
-            );
+            r.wrong(key, None, format!("{} cannot be read: {}", path.display(), error.kind()), "a readable file");
             None
         }
     }
 }
 
-fn required<T>(
-    r: &mut Reader,
-    key: &str,
-    allowed: &str,
-    parse: fn(&str) -> Option<T>,
-) -> Option<T> {
+fn required<T>(r: &mut Reader, key: &str, allowed: &str, parse: fn(&str) -> Option<T>) -> Option<T> {
     if !r.is_set(key) {
         r.wrong(key, None, "is missing", allowed);
     }
@@ -453,11 +258,8 @@ fn required<T>(
 
 fn loopback_unless_allowed(r: &mut Reader, section: &str, ip: IpAddr, allow_remote: bool) {
     if !ip.is_loopback() && !allow_remote {
-        let wrong =
-            "can be reached from other machines, and this process does not encrypt what it is sent";
-        let allowed = format!(
-            "a loopback address, or {section}.allow_remote = true where something in front ends TLS"
-        );
+        let wrong = "can be reached from other machines, and this process does not encrypt what it is sent";
+        let allowed = format!("a loopback address, or {section}.allow_remote = true where something in front ends TLS");
         r.wrong(&format!("{section}.listen"), None, wrong, allowed);
     }
 }
@@ -465,12 +267,7 @@ fn loopback_unless_allowed(r: &mut Reader, section: &str, ip: IpAddr, allow_remo
 fn protected_url(r: &mut Reader, key: &str, environment: Environment) -> Option<String> {
     let url = r.url(key)?;
     if environment == Environment::Live && is_plain_and_far(&url) {
-        r.wrong(
-            key,
-            None,
-            "is not protected on its way",
-            "https, or http to this machine",
-        );
+        r.wrong(key, None, "is not protected on its way", "https, or http to this machine");
     }
     Some(url)
 }
@@ -495,9 +292,7 @@ fn word(text: &str) -> Option<String> {
 }
 
 fn environment(text: &str) -> Option<Environment> {
-    [Environment::Test, Environment::Live, Environment::Training]
-        .into_iter()
-        .find(|environment| environment.as_str() == text)
+    [Environment::Test, Environment::Live, Environment::Training].into_iter().find(|environment| environment.as_str() == text)
 }
 
 fn ods(text: &str) -> Option<OdsCode> {
@@ -509,11 +304,8 @@ fn day(text: &str) -> Option<Date> {
 }
 
 fn home_code(text: &str) -> Option<HomeCode> {
-    let cqc = CqcLocationId::parse(text)
-        .ok()
-        .filter(|_| text.contains('-'));
-    cqc.map(HomeCode::Cqc)
-        .or_else(|| ods(text).map(HomeCode::Ods))
+    let cqc = CqcLocationId::parse(text).ok().filter(|_| text.contains('-'));
+    cqc.map(HomeCode::Cqc).or_else(|| ods(text).map(HomeCode::Ods))
 }
 
 /// One or two letters, then for a district a digit and at most two more characters.

@@ -11,20 +11,12 @@ fn given(toml: &str) -> Given {
     let folder = tempfile::tempdir().expect("folder");
     let path = folder.path().join("hearthline.toml");
     fs::write(&path, toml).expect("written");
-    Given {
-        folder,
-        sources: Sources {
-            file: Some(path),
-            ..Sources::default()
-        },
-    }
+    Given { folder, sources: Sources { file: Some(path), ..Sources::default() } }
 }
 
 impl Given {
     fn variable(mut self, name: &str, value: &str) -> Self {
-        self.sources
-            .environment
-            .push((name.to_owned(), value.to_owned()));
+        self.sources.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -61,14 +53,12 @@ fn without_any_setting_it_is_a_test_on_loopback() {
 
 #[test]
 fn flags_win_over_the_environment_and_that_over_the_file() {
-    let given = given(
-        "[server]\nlisten = \"127.0.0.1:1\"\nshutdown_seconds = 5\nbody_limit_bytes = 2000\n",
-    )
-    .variable("HEARTHLINE__SERVER__LISTEN", "127.0.0.1:2")
-    .variable("HEARTHLINE__SERVER__SHUTDOWN_SECONDS", "6")
-    .variable("HEARTHLINE_REQUIRE", "kafka")
-    .variable("HEARTHLINE__MAIL__HOST", "")
-    .flag("server.listen=127.0.0.1:3");
+    let given = given("[server]\nlisten = \"127.0.0.1:1\"\nshutdown_seconds = 5\nbody_limit_bytes = 2000\n")
+        .variable("HEARTHLINE__SERVER__LISTEN", "127.0.0.1:2")
+        .variable("HEARTHLINE__SERVER__SHUTDOWN_SECONDS", "6")
+        .variable("HEARTHLINE_REQUIRE", "kafka")
+        .variable("HEARTHLINE__MAIL__HOST", "")
+        .flag("server.listen=127.0.0.1:3");
     let config = given.load();
     assert_eq!(config.server.listen.port(), 3);
     assert_eq!(config.server.shutdown_s, 6);
@@ -83,17 +73,11 @@ fn an_unknown_key_is_refused_with_the_nearest_known_one() {
         ("[telemetry]\nloglevel = \"info\"\n", "telemetry.log_level"),
         ("enviroment = \"test\"\n", "environment"),
         ("[mail]\npassword = \"Zyxwv\"\n", "mail.password_file"),
-        (
-            "[[mllp.peer]]\nname = \"a\"\nfacility_ods = \"RCB\"\nhome_level_visit = true\n",
-            "mllp.peer.0.home_level_visits",
-        ),
+        ("[[mllp.peer]]\nname = \"a\"\nfacility_ods = \"RCB\"\nhome_level_visit = true\n", "mllp.peer.0.home_level_visits"),
         ("[http]\nbody_limit_bytes = 1\n", "server.body_limit_bytes"),
     ] {
         let problem = the_one(given(toml).refused());
-        assert!(
-            problem.contains(&format!("did you mean {known}?")),
-            "{problem}"
-        );
+        assert!(problem.contains(&format!("did you mean {known}?")), "{problem}");
         assert!(!problem.contains("Zyxwv"), "{problem}");
     }
     let problem = the_one(given("").variable("HEARTHLINE__QUUX", "1").refused());
@@ -110,19 +94,9 @@ fn every_problem_names_key_origin_fault_and_what_is_allowed() {
     assert_eq!(problems.len(), 4, "{text}");
     assert!(text.contains("environment (set by the file "), "{text}");
     assert!(text.contains("allowed: test, live or training"), "{text}");
-    assert!(
-        text.contains("server.body_limit_bytes") && text.contains("is a text"),
-        "{text}"
-    );
-    assert!(
-        text.contains("(set by HEARTHLINE__KPI__WINDOW_HOURS)")
-            && text.contains("from 1 to 720 hours"),
-        "{text}"
-    );
-    assert!(
-        text.contains("telemetry.log_format (set by a flag)"),
-        "{text}"
-    );
+    assert!(text.contains("server.body_limit_bytes") && text.contains("is a text"), "{text}");
+    assert!(text.contains("(set by HEARTHLINE__KPI__WINDOW_HOURS)") && text.contains("from 1 to 720 hours"), "{text}");
+    assert!(text.contains("telemetry.log_format (set by a flag)"), "{text}");
 }
 
 #[test]
@@ -130,24 +104,15 @@ fn a_broken_file_is_placed_and_not_quoted() {
     let problem = the_one(given("[mail]\nhost = \"x\nsecret = Zyxwv\n").refused());
     assert!(problem.contains("line 2, column"), "{problem}");
     assert!(!problem.contains("Zyxwv"), "{problem}");
-    let missing = Sources {
-        file: Some("/nowhere/hearthline.toml".into()),
-        ..Sources::default()
-    };
+    let missing = Sources { file: Some("/nowhere/hearthline.toml".into()), ..Sources::default() };
     let error = Config::load(&missing).expect_err("no such file");
-    assert!(
-        error.to_string().contains("/nowhere/hearthline.toml"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("/nowhere/hearthline.toml"), "{error}");
 }
 
 #[test]
 fn an_address_that_others_reach_must_be_meant() {
     let problem = the_one(given("[server]\nlisten = \"0.0.0.0:8080\"\n").refused());
-    assert!(
-        problem.starts_with("server.listen") && problem.contains("server.allow_remote"),
-        "{problem}"
-    );
+    assert!(problem.starts_with("server.listen") && problem.contains("server.allow_remote"), "{problem}");
     let allowed = given("[server]\nlisten = \"0.0.0.0:8080\"\nallow_remote = true\n");
     assert!(!allowed.load().server.listen.ip().is_loopback());
     let problem = the_one(given("[mllp]\nlisten = \"10.0.0.1:2575\"\n").refused());
@@ -168,10 +133,7 @@ fn peers_and_coverage_are_read_in_full() {
     assert!(config.mllp.peers[0].home_level_visits && !config.mllp.peers[1].home_level_visits);
     let coverage = &config.kpi.coverage[0];
     assert_eq!(coverage.facilities.len(), 2);
-    assert!(matches!(
-        &coverage.homes[..],
-        [HomeCode::Ods(_), HomeCode::Cqc(_)]
-    ));
+    assert!(matches!(&coverage.homes[..], [HomeCode::Ods(_), HomeCode::Cqc(_)]));
     assert_eq!(coverage.postcode_areas, ["NE8", "SR"]);
     assert_eq!(coverage.until, Some(jiff::civil::date(2024, 12, 31)));
     assert!(coverage.arrival_mode);
@@ -179,14 +141,8 @@ fn peers_and_coverage_are_read_in_full() {
 
 #[test]
 fn an_incomplete_peer_or_coverage_says_what_it_lacks() {
-    let text = given("[[mllp.peer]]\nname = \"north\"\n[[kpi.coverage]]\ntrust_ods = \"RCB\"\n")
-        .refused()
-        .join("\n");
-    for key in [
-        "mllp.peer.0.facility_ods",
-        "kpi.coverage.0.facilities",
-        "kpi.coverage.0.from",
-    ] {
+    let text = given("[[mllp.peer]]\nname = \"north\"\n[[kpi.coverage]]\ntrust_ods = \"RCB\"\n").refused().join("\n");
+    for key in ["mllp.peer.0.facility_ods", "kpi.coverage.0.facilities", "kpi.coverage.0.from"] {
         assert!(text.contains(key), "{text}");
     }
     let twice = "[[mllp.peer]]\nname = \"a\"\nfacility_ods = \"RCB\"\n[[mllp.peer]]\nname = \"a\"\nfacility_ods = \"RCB\"\n";
@@ -200,14 +156,11 @@ fn the_hub_is_open_always_or_by_weekday() {
     let at = |text: &str| text.parse::<jiff::civil::DateTime>().expect("civil time");
     let always = given("").load();
     assert!(always.hub.opening.is_open(at("2024-12-25T03:00")));
-    let weekdays =
-        given("[hub]\nclosed_on = [2024-05-06]\n[hub.hours]\nmonday = [\"08:00-20:00\"]\n").load();
+    let weekdays = given("[hub]\nclosed_on = [2024-05-06]\n[hub.hours]\nmonday = [\"08:00-20:00\"]\n").load();
     assert!(weekdays.hub.opening.is_open(at("2024-04-29T08:00")));
     assert!(!weekdays.hub.opening.is_open(at("2024-04-30T08:00")));
     assert!(!weekdays.hub.opening.is_open(at("2024-05-06T08:00")));
-    let by_flag = given("[hub.hours]\nmonday = [\"08:00-20:00\"]\n")
-        .flag("hub.hours=24/7")
-        .load();
+    let by_flag = given("[hub.hours]\nmonday = [\"08:00-20:00\"]\n").flag("hub.hours=24/7").load();
     assert!(by_flag.hub.opening.is_open(at("2024-04-30T03:00")));
     let overlap = given("[hub.hours]\nmonday = [\"08:00-20:00\", \"19:00-21:00\"]\n");
     assert!(the_one(overlap.refused()).starts_with("hub.hours.monday"));
@@ -215,9 +168,7 @@ fn the_hub_is_open_always_or_by_weekday() {
 
 #[test]
 fn secrets_come_from_files_and_are_not_printed() {
-    let given = given(
-        "[mail]\nhost = \"mail.example.org\"\nfrom = \"hub@example.org\"\nusername = \"hub\"\n",
-    );
+    let given = given("[mail]\nhost = \"mail.example.org\"\nfrom = \"hub@example.org\"\nusername = \"hub\"\n");
     let secret = given.folder.path().join("password");
     fs::write(&secret, "Zyxwv\n").expect("written");
     let path = secret.display().to_string();
@@ -234,13 +185,9 @@ fn secrets_come_from_files_and_are_not_printed() {
 
 #[test]
 fn passwords_in_addresses_are_redacted() {
-    let config =
-        given("[telemetry]\notlp_endpoint = \"http://user:Zyxwv@127.0.0.1:4318/v1\"\n").load();
+    let config = given("[telemetry]\notlp_endpoint = \"http://user:Zyxwv@127.0.0.1:4318/v1\"\n").load();
     let printed = config.print();
-    assert!(
-        !printed.contains("Zyxwv") && printed.contains("http://redacted@127.0.0.1:4318/v1"),
-        "{printed}"
-    );
+    assert!(!printed.contains("Zyxwv") && printed.contains("http://redacted@127.0.0.1:4318/v1"), "{printed}");
 }
 
 #[test]
@@ -252,17 +199,11 @@ fn what_is_printed_reads_back_as_the_same() {
     .flag("server.shutdown_seconds=7")
     .load();
     let printed = first.print();
-    assert!(
-        printed.contains("shutdown_seconds = 7  # from a flag"),
-        "{printed}"
-    );
+    assert!(printed.contains("shutdown_seconds = 7  # from a flag"), "{printed}");
     assert!(printed.contains("# otlp_endpoint is not set"), "{printed}");
     let second = given(&printed).load();
     let plain = |config: &Config| {
-        let values = config
-            .effective
-            .iter()
-            .map(|e| (e.key.clone(), e.value.clone()));
+        let values = config.effective.iter().map(|e| (e.key.clone(), e.value.clone()));
         format!("{:?}", values.collect::<Vec<_>>())
     };
     assert_eq!(plain(&first), plain(&second));
@@ -279,11 +220,7 @@ fn live_deployments_protect_what_leaves_them() {
     assert!(the_one(given(&format!("{live}{mail}")).refused()).starts_with("mail.tls"));
     assert!(given(mail).load().mail.host.is_some());
     assert!(the_one(given("environment = \"live\"\n").refused()).starts_with("controller_ods"));
-    assert!(
-        near.check()
-            .iter()
-            .any(|finding| finding.key == "mail.host" && !finding.fatal)
-    );
+    assert!(near.check().iter().any(|finding| finding.key == "mail.host" && !finding.fatal));
 }
 
 #[test]
@@ -294,12 +231,6 @@ fn check_finds_files_that_are_missing_or_exposed() {
     fs::write(&kek, "key").expect("written");
     fs::set_permissions(&kek, fs::Permissions::from_mode(0o644)).expect("mode");
     let given = given.flag(&format!("keyring.kek_file={}", kek.display()));
-    let keys: Vec<String> = given
-        .load()
-        .check()
-        .into_iter()
-        .filter(|f| f.fatal)
-        .map(|f| f.key)
-        .collect();
+    let keys: Vec<String> = given.load().check().into_iter().filter(|f| f.fatal).map(|f| f.key).collect();
     assert_eq!(keys, ["auth.jwks_file", "keyring.kek_file"]);
 }

@@ -33,36 +33,19 @@ pub struct IdempotencyKey {
 
 impl IdempotencyKey {
     /// Reads the header and binds it to method, path and caller.
-    pub(super) fn read(
-        headers: &HeaderMap,
-        method: &str,
-        path: &str,
-        caller: &Caller,
-    ) -> Result<Self, Problem> {
-        let value = headers
-            .get("idempotency-key")
-            .ok_or_else(|| Problem::of(codes::IDEMPOTENCY_KEY_MISSING))?;
+    pub(super) fn read(headers: &HeaderMap, method: &str, path: &str, caller: &Caller) -> Result<Self, Problem> {
+        let value = headers.get("idempotency-key").ok_or_else(|| Problem::of(codes::IDEMPOTENCY_KEY_MISSING))?;
         let key = value
             .to_str()
             .ok()
-            .filter(|key| {
-                (1..=200).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic())
-            })
+            .filter(|key| (1..=200).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()))
             .ok_or_else(|| Problem::of(codes::IDEMPOTENCY_KEY_MALFORMED))?;
         let mut hash = Sha256::new();
-        for part in [
-            method.as_bytes(),
-            path.as_bytes(),
-            &caller.subject,
-            key.as_bytes(),
-        ] {
+        for part in [method.as_bytes(), path.as_bytes(), &caller.subject, key.as_bytes()] {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
-        Ok(Self {
-            key: key.to_owned(),
-            digest: hash.finalize().into(),
-        })
+        Ok(Self { key: key.to_owned(), digest: hash.finalize().into() })
     }
 }
 
@@ -130,12 +113,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Command<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let command = CommandBytes::from_request(request, state).await?;
         must_be_json(&command.media_type, &command.body)?;
-        Ok(Self {
-            body: json::parse(&command.body)?,
-            caller: command.caller,
-            key: command.key,
-            body_digest: command.body_digest,
-        })
+        Ok(Self { body: json::parse(&command.body)?, caller: command.caller, key: command.key, body_digest: command.body_digest })
     }
 }
 
@@ -145,19 +123,9 @@ impl<S: Send + Sync> FromRequest<S> for CommandBytes {
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         let found = admitted(&parts)?;
-        let (caller, key) = found
-            .caller
-            .clone()
-            .zip(found.key.clone())
-            .ok_or_else(not_mounted)?;
+        let (caller, key) = found.caller.clone().zip(found.key.clone()).ok_or_else(not_mounted)?;
         let body = read_body(body, found.body_limit_bytes).await?;
-        Ok(Self {
-            caller,
-            key,
-            body_digest: Sha256::digest(&body).into(),
-            media_type: media_type(&parts.headers),
-            body,
-        })
+        Ok(Self { caller, key, body_digest: Sha256::digest(&body).into(), media_type: media_type(&parts.headers), body })
     }
 }
 
@@ -198,13 +166,8 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
         if text == "*" {
             return Ok(Self(None));
         }
-        let version = text
-            .strip_prefix('"')
-            .and_then(|rest| rest.strip_suffix('"'))
-            .and_then(|digits| digits.parse().ok());
-        version
-            .map(|version| Self(Some(version)))
-            .ok_or_else(|| Problem::of(codes::IF_MATCH_MALFORMED))
+        let version = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).and_then(|digits| digits.parse().ok());
+        version.map(|version| Self(Some(version))).ok_or_else(|| Problem::of(codes::IF_MATCH_MALFORMED))
     }
 }
 
@@ -215,17 +178,14 @@ pub struct Reason(pub String);
 impl Reason {
     /// The header `X-Access-Reason`, else the parameter `reason`: 3 to 200 characters.
     pub(super) fn read(headers: &HeaderMap, query: Option<&str>) -> Result<Self, Problem> {
-        let from_header = headers
-            .get("x-access-reason")
-            .and_then(|value| value.to_str().ok());
+        let from_header = headers.get("x-access-reason").and_then(|value| value.to_str().ok());
         let text = match from_header {
             Some(text) => text.to_owned(),
             None => reason_of_query(query).unwrap_or_default(),
         };
         let text = text.trim();
         let fits = (3..=200).contains(&text.chars().count()) && !text.chars().any(char::is_control);
-        fits.then(|| Self(text.to_owned()))
-            .ok_or_else(|| Problem::of(codes::REASON_MISSING))
+        fits.then(|| Self(text.to_owned())).ok_or_else(|| Problem::of(codes::REASON_MISSING))
     }
 }
 
@@ -245,9 +205,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathOf<
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path(value) = Path::<T>::from_request_parts(parts, state)
-            .await
-            .map_err(|_| not_found())?;
+        let Path(value) = Path::<T>::from_request_parts(parts, state).await.map_err(|_| not_found())?;
         Ok(Self(value))
     }
 }
@@ -318,9 +276,7 @@ fn not_mounted() -> Problem {
 }
 
 async fn read_body(body: Body, limit_bytes: usize) -> Result<Bytes, Problem> {
-    let collected = tokio::time::timeout(BODY_DEADLINE, Limited::new(body, limit_bytes).collect())
-        .await
-        .map_err(|_| Problem::of(codes::BODY_TIMEOUT))?;
+    let collected = tokio::time::timeout(BODY_DEADLINE, Limited::new(body, limit_bytes).collect()).await.map_err(|_| Problem::of(codes::BODY_TIMEOUT))?;
     match collected {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(too_large(limit_bytes)),
@@ -333,14 +289,8 @@ pub(super) fn too_large(limit_bytes: usize) -> Problem {
 }
 
 fn media_type(headers: &HeaderMap) -> String {
-    let value = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let essence = value
-        .unwrap_or_default()
-        .split(';')
-        .next()
-        .unwrap_or_default();
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = value.unwrap_or_default().split(';').next().unwrap_or_default();
     essence.trim().to_ascii_lowercase()
 }
 
@@ -366,22 +316,13 @@ fn query_problem(text: &str) -> Problem {
     let name_after = |marker: &str| {
         let (_, rest) = text.split_once(marker)?;
         let (name, _) = rest.split_once('`')?;
-        Some(
-            name.chars()
-                .take(64)
-                .filter(|c| !c.is_control())
-                .collect::<String>(),
-        )
+        Some(name.chars().take(64).filter(|c| !c.is_control()).collect::<String>())
     };
     if let Some(name) = name_after("missing field `") {
-        return Problem::of(codes::QUERY_MALFORMED)
-            .detail(format!("the parameter {name} is missing"))
-            .field(name, "is needed");
+        return Problem::of(codes::QUERY_MALFORMED).detail(format!("the parameter {name} is missing")).field(name, "is needed");
     }
     if let Some(name) = name_after("unknown field `") {
-        return Problem::of(codes::QUERY_MALFORMED)
-            .detail(format!("{name} is not a parameter of this query"))
-            .field(name, "not a parameter of this query");
+        return Problem::of(codes::QUERY_MALFORMED).detail(format!("{name} is not a parameter of this query")).field(name, "not a parameter of this query");
     }
     Problem::of(codes::QUERY_MALFORMED)
 }

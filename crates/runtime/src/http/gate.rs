@@ -30,9 +30,7 @@ impl Gate {
     pub(super) fn pass(&self) -> Result<(), Problem> {
         match &*self.closed.read().unwrap_or_else(PoisonError::into_inner) {
             None => Ok(()),
-            Some(reason) => Err(Problem::of(codes::COMMANDS_PAUSED)
-                .detail(reason.clone())
-                .retry_after(5)),
+            Some(reason) => Err(Problem::of(codes::COMMANDS_PAUSED).detail(reason.clone()).retry_after(5)),
         }
     }
 }

@@ -14,10 +14,7 @@ impl InFlight {
     /// Enters a command; `None` while the same one is running. Dropping the answer leaves.
     pub(super) fn enter(&self, digest: [u8; 32]) -> Option<Running> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        running.insert(digest).then(|| Running {
-            set: self.clone(),
-            digest,
-        })
+        running.insert(digest).then(|| Running { set: self.clone(), digest })
     }
 }
 
@@ -30,11 +27,7 @@ pub(super) struct Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let mut running = self
-            .set
-            .running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.set.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.remove(&self.digest);
     }
 }

@@ -15,11 +15,7 @@ const NAME_CHARS_MAX: usize = 64;
 /// Parses a body. Types should carry `#[serde(deny_unknown_fields)]`; then an unknown field is refused by name. An
 /// empty body is read as `{}`.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    let body = if body.iter().all(u8::is_ascii_whitespace) {
-        b"{}"
-    } else {
-        body
-    };
+    let body = if body.iter().all(u8::is_ascii_whitespace) { b"{}" } else { body };
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
@@ -33,12 +29,8 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 fn refuse(error: &serde_json::Error, path: &str) -> Problem {
     let place = format!("line {}, column {}", error.line(), error.column());
     match error.classify() {
-        Category::Syntax => {
-            Problem::of(codes::JSON_MALFORMED).detail(format!("{place}: {}", syntax(error)))
-        }
-        Category::Eof => {
-            Problem::of(codes::JSON_MALFORMED).detail(format!("{place}: the body ends too early"))
-        }
+        Category::Syntax => Problem::of(codes::JSON_MALFORMED).detail(format!("{place}: {}", syntax(error))),
+        Category::Eof => Problem::of(codes::JSON_MALFORMED).detail(format!("{place}: the body ends too early")),
         Category::Io => Problem::of(codes::BODY_UNREADABLE),
         Category::Data => refuse_data(&error.to_string(), path, &place),
     }
@@ -54,9 +46,7 @@ fn syntax(error: &serde_json::Error) -> String {
 }
 
 fn refuse_data(message: &str, path: &str, place: &str) -> Problem {
-    let message = message
-        .rsplit_once(" at line ")
-        .map_or(message, |(front, _)| front);
+    let message = message.rsplit_once(" at line ").map_or(message, |(front, _)| front);
     if let Some(name) = quoted_after(message, "unknown field ") {
         let field = shorten(last_of(path, name));
         return Problem::of(codes::FIELD_UNKNOWN)
@@ -65,15 +55,11 @@ fn refuse_data(message: &str, path: &str, place: &str) -> Problem {
     }
     if let Some(name) = quoted_after(message, "missing field ") {
         let field = join(path, name);
-        return Problem::of(codes::FIELD_MISSING)
-            .detail(format!("{field} is missing"))
-            .field(field, "is needed");
+        return Problem::of(codes::FIELD_MISSING).detail(format!("{field} is missing")).field(field, "is needed");
     }
     if let Some(name) = quoted_after(message, "duplicate field ") {
         let field = shorten(last_of(path, name));
-        return Problem::of(codes::FIELD_INVALID)
-            .detail(format!("{place}: {field} is there more than once"))
-            .field(field, "may be there once only");
+        return Problem::of(codes::FIELD_INVALID).detail(format!("{place}: {field} is there more than once")).field(field, "may be there once only");
     }
     let allowed = match message.rsplit_once(", expected ") {
         Some((_, expected)) => format!("expected {}", expected.replace('`', "")),
@@ -81,9 +67,7 @@ fn refuse_data(message: &str, path: &str, place: &str) -> Problem {
     };
     let field = shorten(path.to_owned());
     let shown = if field.is_empty() { "the body" } else { &field };
-    Problem::of(codes::FIELD_INVALID)
-        .detail(format!("{place}: {shown}: {allowed}"))
-        .field(field.clone(), allowed)
+    Problem::of(codes::FIELD_INVALID).detail(format!("{place}: {shown}: {allowed}")).field(field.clone(), allowed)
 }
 
 fn quoted_after<'a>(message: &'a str, prefix: &str) -> Option<&'a str> {
@@ -93,26 +77,15 @@ fn quoted_after<'a>(message: &'a str, prefix: &str) -> Option<&'a str> {
 
 /// The path already ends with the unknown field's name where the deserialiser saw it.
 fn last_of(path: &str, name: &str) -> String {
-    if path == name || path.ends_with(&format!(".{name}")) {
-        path.to_owned()
-    } else {
-        join(path, name)
-    }
+    if path == name || path.ends_with(&format!(".{name}")) { path.to_owned() } else { join(path, name) }
 }
 
 fn join(path: &str, name: &str) -> String {
-    if path.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{path}.{name}")
-    }
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
 fn shorten(text: String) -> String {
-    let clean: String = text
-        .chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect();
+    let clean: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
     match clean.char_indices().nth(NAME_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &clean[..end]),
         None => clean,
@@ -169,10 +142,7 @@ mod tests {
     #[test]
     fn an_unfinished_body_is_malformed() {
         assert_eq!(refused("{\"home\": \"x\"").code(), "json_malformed");
-        assert_eq!(
-            refused("{\"home\":\"x\",\"level\":1} {}").code(),
-            "json_malformed"
-        );
+        assert_eq!(refused("{\"home\":\"x\",\"level\":1} {}").code(), "json_malformed");
     }
 
     #[test]
@@ -186,10 +156,7 @@ mod tests {
     #[test]
     fn a_missing_field_is_named() {
         let problem = refused(r#"{"home":"x"}"#);
-        assert_eq!(
-            (problem.code(), problem.errors()[0].field.as_str()),
-            ("field_missing", "level")
-        );
+        assert_eq!((problem.code(), problem.errors()[0].field.as_str()), ("field_missing", "level"));
     }
 
     #[test]
@@ -197,10 +164,7 @@ mod tests {
         for (body, field) in [
             (r#"{"home":"x","level":"Zyxwv"}"#, "level"),
             (r#"{"home":"x","level":1,"mode":"Zyxwv"}"#, "mode"),
-            (
-                r#"{"home":"x","level":1,"mode":"Zyxwv, expected Zyxwv"}"#,
-                "mode",
-            ),
+            (r#"{"home":"x","level":1,"mode":"Zyxwv, expected Zyxwv"}"#, "mode"),
             (r#"{"home":"x","level":700}"#, "level"),
         ] {
             let problem = refused(body);

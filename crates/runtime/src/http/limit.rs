@@ -22,10 +22,7 @@ struct Bucket {
 
 impl CallerLimit {
     pub(super) fn per_second(per_second: u32) -> Self {
-        Self {
-            per_second,
-            buckets: Mutex::new(HashMap::new()),
-        }
+        Self { per_second, buckets: Mutex::new(HashMap::new()) }
     }
 
     /// Takes one request of this caller at `now`; otherwise the seconds to wait.
@@ -39,10 +36,7 @@ impl CallerLimit {
         if buckets.len() >= BUCKETS_MAX && !buckets.contains_key(caller) {
             buckets.retain(|_, bucket| bucket.level(rate, burst, now) < burst);
         }
-        let bucket = buckets.entry(*caller).or_insert(Bucket {
-            tokens: burst,
-            at: now,
-        });
+        let bucket = buckets.entry(*caller).or_insert(Bucket { tokens: burst, at: now });
         bucket.tokens = bucket.level(rate, burst, now);
         bucket.at = now;
         if bucket.tokens >= 1.0 {
@@ -75,10 +69,7 @@ mod tests {
         }
         assert_eq!(limit.take(&[1; 16], start), Err(1));
         assert_eq!(limit.take(&[2; 16], start), Ok(()));
-        assert_eq!(
-            limit.take(&[1; 16], start + Duration::from_millis(500)),
-            Ok(())
-        );
+        assert_eq!(limit.take(&[1; 16], start + Duration::from_millis(500)), Ok(()));
     }
 
     #[test]

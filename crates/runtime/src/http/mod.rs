@@ -18,13 +18,10 @@ mod route;
 mod serve;
 mod shell;
 
-pub use extract::{
-    Command, CommandBytes, IdempotencyKey, IfMatch, PathOf, QueryOf, Reason, Receipt, Search,
-};
+pub use extract::{Command, CommandBytes, IdempotencyKey, IfMatch, PathOf, QueryOf, Reason, Receipt, Search};
 pub use gate::Gate;
 pub use problem::{
-    FieldError, Problem, internal, invalid_field, key_reused, not_found, not_here_yet,
-    outcome_unknown, rejected, unavailable, version_conflict,
+    FieldError, Problem, internal, invalid_field, key_reused, not_found, not_here_yet, outcome_unknown, rejected, unavailable, version_conflict,
 };
 pub use route::{AccessRow, Kind, Route, Scope, access_table};
 pub use serve::{ServeError, bind, serve};

@@ -68,19 +68,14 @@ impl Problem {
     /// Adds one field that could not be taken.
     #[must_use]
     pub fn field(mut self, field: impl Into<String>, detail: impl Into<String>) -> Self {
-        self.0.errors.push(FieldError {
-            field: field.into(),
-            detail: detail.into(),
-        });
+        self.0.errors.push(FieldError { field: field.into(), detail: detail.into() });
         self
     }
 
     /// Says when to try again, in seconds (`Retry-After`).
     #[must_use]
     pub fn retry_after(mut self, seconds: u64) -> Self {
-        self.0
-            .headers
-            .push((header::RETRY_AFTER, seconds.to_string()));
+        self.0.headers.push((header::RETRY_AFTER, seconds.to_string()));
         self
     }
 
@@ -109,21 +104,14 @@ impl Problem {
 
 /// 422: the rule named by `code` refuses. `code` is a service's own stable word (`already_signed`).
 pub fn rejected(code: &'static str, detail: impl Into<String>) -> Problem {
-    let base = Code {
-        code,
-        status: 422,
-        title: "A rule refuses this",
-        remedy: "",
-    };
+    let base = Code { code, status: 422, title: "A rule refuses this", remedy: "" };
     Problem::of(base).detail(detail)
 }
 
 /// 400: a field whose value cannot be taken; for values that parse as JSON but not as what they should be.
 pub fn invalid_field(field: impl Into<String>, allowed: impl Into<String>) -> Problem {
     let (field, allowed) = (field.into(), allowed.into());
-    Problem::of(codes::FIELD_INVALID)
-        .detail(format!("{field}: {allowed}"))
-        .field(field, allowed)
+    Problem::of(codes::FIELD_INVALID).detail(format!("{field}: {allowed}")).field(field, allowed)
 }
 
 /// 404, alike for what does not exist and for what belongs to somebody else.
@@ -138,9 +126,7 @@ pub fn not_here_yet() -> Problem {
 
 /// 412: the version that the caller saw is no longer the current one.
 pub fn version_conflict(current: u64) -> Problem {
-    Problem::of(codes::VERSION_CONFLICT)
-        .detail(format!("the current version is {current}"))
-        .header(header::ETAG, format!("\"{current}\""))
+    Problem::of(codes::VERSION_CONFLICT).detail(format!("the current version is {current}")).header(header::ETAG, format!("\"{current}\""))
 }
 
 /// 422: the same `Idempotency-Key` with another body.
@@ -155,9 +141,7 @@ pub fn outcome_unknown() -> Problem {
 
 /// 503 with `Retry-After`: a dependency is away. `what` names it for an operator.
 pub fn unavailable(what: impl Into<String>, retry_after_s: u64) -> Problem {
-    Problem::of(codes::UNAVAILABLE)
-        .detail(what)
-        .retry_after(retry_after_s)
+    Problem::of(codes::UNAVAILABLE).detail(what).retry_after(retry_after_s)
 }
 
 /// 500. The cause is logged where it is handled, by the caller of this; it never goes to the client.
@@ -176,10 +160,7 @@ impl IntoResponse for Problem {
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         for (name, value) in &self.0.headers {
             if let Ok(value) = HeaderValue::from_str(value) {

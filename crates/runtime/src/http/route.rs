@@ -68,13 +68,7 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
     ///
     /// # Panics
     /// With a method that HTTP servers do not route (a programmer's error).
-    pub fn command<H, T>(
-        method: Method,
-        path: &'static str,
-        roles: &'static [Role],
-        scope: Scope,
-        handler: H,
-    ) -> Self
+    pub fn command<H, T>(method: Method, path: &'static str, roles: &'static [Role], scope: Scope, handler: H) -> Self
     where
         H: Handler<T, S>,
         T: 'static,
@@ -92,12 +86,7 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
     }
 
     /// A query whose criteria are personal (a search by name) and therefore travel in a body, never in an address.
-    pub fn search<H, T>(
-        path: &'static str,
-        roles: &'static [Role],
-        scope: Scope,
-        handler: H,
-    ) -> Self
+    pub fn search<H, T>(path: &'static str, roles: &'static [Role], scope: Scope, handler: H) -> Self
     where
         H: Handler<T, S>,
         T: 'static,
@@ -128,30 +117,13 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
         self
     }
 
-    fn new<H, T>(
-        method: Method,
-        path: &'static str,
-        roles: &'static [Role],
-        scope: Scope,
-        kind: Kind,
-        handler: H,
-    ) -> Self
+    fn new<H, T>(method: Method, path: &'static str, roles: &'static [Role], scope: Scope, kind: Kind, handler: H) -> Self
     where
         H: Handler<T, S>,
         T: 'static,
     {
-        let filter =
-            MethodFilter::try_from(method.clone()).expect("routes use the methods that axum knows");
-        Self {
-            handler: on(filter, handler),
-            method,
-            path,
-            roles,
-            scope,
-            kind,
-            reads_personal: false,
-            body_limit_bytes: None,
-        }
+        let filter = MethodFilter::try_from(method.clone()).expect("routes use the methods that axum knows");
+        Self { handler: on(filter, handler), method, path, roles, scope, kind, reads_personal: false, body_limit_bytes: None }
     }
 }
 
@@ -178,8 +150,7 @@ pub struct AccessRow {
 pub fn access_table<S>(routes: &[Route<S>]) -> Vec<AccessRow> {
     let rows = |route: &Route<S>| {
         let (method, roles) = (route.method.to_string(), route.roles);
-        let (path, kind, scope, reads_personal) =
-            (route.path, route.kind, route.scope, route.reads_personal);
+        let (path, kind, scope, reads_personal) = (route.path, route.kind, route.scope, route.reads_personal);
         Role::ALL.map(move |role| AccessRow {
             method: method.clone(),
             path,

@@ -34,20 +34,13 @@ pub async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Serv
 }
 
 /// Serves until `stop`; then takes no new connections, lets requests end for at most `patience`, and returns.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    stop: CancellationToken,
-    patience: Duration,
-) -> Result<(), ServeError> {
+pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken, patience: Duration) -> Result<(), ServeError> {
     let listener = listener.tap_io(|stream| {
         // Without it small answers wait for the peer's delayed acknowledgement; a socket that refuses still works.
         let _ = stream.set_nodelay(true);
     });
     let stopped = stop.clone();
-    let server = axum::serve(listener, router)
-        .with_graceful_shutdown(stopped.cancelled_owned())
-        .into_future();
+    let server = axum::serve(listener, router).with_graceful_shutdown(stopped.cancelled_owned()).into_future();
     let out_of_patience = async {
         stop.cancelled().await;
         tokio::time::sleep(patience).await;

@@ -26,9 +26,7 @@ use crate::auth::{AuthError, Caller, Role, Verifier};
 use crate::trace::{self, TraceSpan};
 
 /// Bounds of the request duration, in seconds.
-const DURATION_BOUNDS_S: [f64; 12] = [
-    0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
-];
+const DURATION_BOUNDS_S: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
 /// The HTTP shell of one process. Cheap to clone; services mount their routes on it and the process serves
 /// [`Shell::finish`] of all of them.
@@ -112,13 +110,7 @@ impl ShellBuilder {
 impl Shell {
     /// A shell that verifies tokens with `verifier`.
     pub fn builder(verifier: Arc<Verifier>) -> ShellBuilder {
-        ShellBuilder {
-            verifier,
-            body_limit_bytes: 1 << 20,
-            requests_per_second: 0,
-            meter: None,
-            dispatch: None,
-        }
+        ShellBuilder { verifier, body_limit_bytes: 1 << 20, requests_per_second: 0, meter: None, dispatch: None }
     }
 
     /// A service's routes behind the guard. Routers of several services are merged by the caller.
@@ -126,11 +118,7 @@ impl Shell {
     /// # Panics
     /// Where two routes have the same method and path, or a route that is not public names no role: programmers'
     /// errors, met at start.
-    pub fn mount<S: Clone + Send + Sync + 'static>(
-        &self,
-        routes: Vec<Route<S>>,
-        state: S,
-    ) -> Router {
+    pub fn mount<S: Clone + Send + Sync + 'static>(&self, routes: Vec<Route<S>>, state: S) -> Router {
         self.mount_behind(routes, state, Gate::open())
     }
 
@@ -138,20 +126,10 @@ impl Shell {
     ///
     /// # Panics
     /// As [`Shell::mount`].
-    pub fn mount_behind<S: Clone + Send + Sync + 'static>(
-        &self,
-        routes: Vec<Route<S>>,
-        state: S,
-        gate: Gate,
-    ) -> Router {
+    pub fn mount_behind<S: Clone + Send + Sync + 'static>(&self, routes: Vec<Route<S>>, state: S, gate: Gate) -> Router {
         let mut router = Router::new();
         for route in routes {
-            assert!(
-                (route.kind == Kind::Public) == route.roles.is_empty(),
-                "{} {}: a route names its roles unless it is public",
-                route.method,
-                route.path
-            );
+            assert!((route.kind == Kind::Public) == route.roles.is_empty(), "{} {}: a route names its roles unless it is public", route.method, route.path);
             let guard = Arc::new(Guard {
                 name: format!("{} {}", route.method, route.path),
                 method_value: StringValue::from(Arc::from(route.method.as_str())),
@@ -160,15 +138,11 @@ impl Shell {
                 roles: route.roles,
                 kind: route.kind,
                 reads_personal: route.reads_personal,
-                body_limit_bytes: route
-                    .body_limit_bytes
-                    .unwrap_or(self.shared.body_limit_bytes),
+                body_limit_bytes: route.body_limit_bytes.unwrap_or(self.shared.body_limit_bytes),
                 gate: gate.clone(),
                 shared: self.shared.clone(),
             });
-            let handler = route
-                .handler
-                .route_layer(from_fn_with_state(guard, guarded));
+            let handler = route.handler.route_layer(from_fn_with_state(guard, guarded));
             router = router.route(route.path, handler);
         }
         router.with_state(state)
@@ -176,9 +150,7 @@ impl Shell {
 
     /// Puts what is the same for all around the merged routers: 404 and 405 as problems.
     pub fn finish(&self, router: Router) -> Router {
-        router
-            .fallback(|| async { not_found() })
-            .method_not_allowed_fallback(|| async { Problem::of(codes::METHOD_NOT_ALLOWED) })
+        router.fallback(|| async { not_found() }).method_not_allowed_fallback(|| async { Problem::of(codes::METHOD_NOT_ALLOWED) })
     }
 
     /// Waits until the commands that are running have ended, also those whose callers have hung up.
@@ -223,17 +195,11 @@ async fn traced(guard: Arc<Guard>, request: Request, next: Next) -> Response {
         hearthline.role = field::Empty,
         hearthline.problem = field::Empty,
     );
-    if let Some(parent) = request
-        .headers()
-        .get("traceparent")
-        .and_then(|v| v.to_str().ok())
-    {
+    if let Some(parent) = request.headers().get("traceparent").and_then(|v| v.to_str().ok()) {
         // A malformed traceparent starts a trace of its own (W3C Trace Context, 4.3).
         let _ = span.set_parent_from(parent);
     }
-    let mut response = admit_and_run(&guard, request, next)
-        .instrument(span.clone())
-        .await;
+    let mut response = admit_and_run(&guard, request, next).instrument(span.clone()).await;
     guard.observe(&span, &mut response, started.elapsed());
     response
 }
@@ -251,9 +217,7 @@ async fn admit_and_run(guard: &Arc<Guard>, request: Request, next: Next) -> Resp
         return run(request, next).await;
     };
     let Some(running) = guard.shared.in_flight.enter(digest) else {
-        return Problem::of(codes::STILL_RUNNING)
-            .retry_after(1)
-            .into_response();
+        return Problem::of(codes::STILL_RUNNING).retry_after(1).into_response();
     };
     // A command runs to its end even if the caller hangs up: what it has begun outside must be recorded.
     let command = async move {
@@ -261,10 +225,7 @@ async fn admit_and_run(guard: &Arc<Guard>, request: Request, next: Next) -> Resp
         drop(running);
         response
     };
-    let task = guard
-        .shared
-        .commands
-        .spawn(command.in_current_span().with_current_subscriber());
+    let task = guard.shared.commands.spawn(command.in_current_span().with_current_subscriber());
     task.await.unwrap_or_else(|_| internal().into_response())
 }
 
@@ -286,12 +247,7 @@ impl Guard {
         };
         let mut key = None;
         if let (Kind::Command, Some(caller)) = (self.kind, &caller) {
-            key = Some(IdempotencyKey::read(
-                headers,
-                &self.method,
-                uri.path(),
-                caller,
-            )?);
+            key = Some(IdempotencyKey::read(headers, &self.method, uri.path(), caller)?);
             self.gate.pass()?;
         }
         let reason = match self.reads_personal {
@@ -301,12 +257,7 @@ impl Guard {
         if declared_length(headers).is_some_and(|length| length > self.body_limit_bytes as u64) {
             return Err(too_large(self.body_limit_bytes));
         }
-        Ok(Admitted {
-            caller,
-            key,
-            reason,
-            body_limit_bytes: self.body_limit_bytes,
-        })
+        Ok(Admitted { caller, key, reason, body_limit_bytes: self.body_limit_bytes })
     }
 
     async fn identify(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
@@ -316,11 +267,7 @@ impl Guard {
         Span::current().record("hearthline.role", caller.role.as_str());
         if !self.roles.contains(&caller.role) {
             let may: Vec<_> = self.roles.iter().map(|role| role.as_str()).collect();
-            return Err(Problem::of(codes::ROLE_NOT_ALLOWED).detail(format!(
-                "{} may not; may: {}",
-                caller.role,
-                may.join(", ")
-            )));
+            return Err(Problem::of(codes::ROLE_NOT_ALLOWED).detail(format!("{} may not; may: {}", caller.role, may.join(", "))));
         }
         let taken = self.shared.limit.take(&caller.subject, Instant::now());
         taken.map_err(|wait_s| Problem::of(codes::TOO_MANY_REQUESTS).retry_after(wait_s))?;
@@ -356,10 +303,5 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 fn declared_length(headers: &HeaderMap) -> Option<u64> {
-    headers
-        .get(header::CONTENT_LENGTH)?
-        .to_str()
-        .ok()?
-        .parse()
-        .ok()
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

@@ -18,19 +18,13 @@ use axum::http::header;
 use axum::routing::get;
 use opentelemetry::metrics::{Meter, MeterProvider};
 use opentelemetry::trace::TracerProvider;
-use opentelemetry_otlp::{WithHttpConfig, 
-    ExporterBuildError, MetricExporter, Protocol, SpanExporter, WithExportConfig,
-};
+use opentelemetry_otlp::{ExporterBuildError, MetricExporter, Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::reader::MetricReader;
-use opentelemetry_sdk::metrics::{
-    InstrumentKind, ManualReader, PeriodicReader, Pipeline, SdkMeterProvider, Temporality,
-};
-use opentelemetry_sdk::trace::{
-    BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider,
-};
+use opentelemetry_sdk::metrics::{InstrumentKind, ManualReader, PeriodicReader, Pipeline, SdkMeterProvider, Temporality};
+use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider};
 use tracing::Dispatch;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -87,16 +81,10 @@ impl Telemetry {
     }
 
     /// Starts telemetry with logs to `writer`.
-    pub fn start_logging_to(
-        settings: &Settings,
-        writer: BoxMakeWriter,
-    ) -> Result<Self, TelemetryError> {
+    pub fn start_logging_to(settings: &Settings, writer: BoxMakeWriter) -> Result<Self, TelemetryError> {
         let resource = Resource::builder()
             .with_service_name(settings.service_name.clone())
-            .with_attribute(opentelemetry::KeyValue::new(
-                "service.version",
-                env!("CARGO_PKG_VERSION"),
-            ))
+            .with_attribute(opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
             .build();
         let tracers = tracers(settings.otlp_endpoint.as_deref(), resource.clone())?;
         let reader = SharedReader(Arc::new(ManualReader::builder().build()));
@@ -108,15 +96,8 @@ impl Telemetry {
             .with_target(false)
             // Only our own spans: an exporter's client that traced itself would never come to rest.
             .with_filter(Targets::new().with_target("hearthline", LevelFilter::INFO));
-        let subscriber = Registry::default()
-            .with(traces)
-            .with(logs(settings, writer)?);
-        Ok(Self {
-            dispatch: Dispatch::new(subscriber),
-            tracers,
-            meters,
-            reader,
-        })
+        let subscriber = Registry::default().with(traces).with(logs(settings, writer)?);
+        Ok(Self { dispatch: Dispatch::new(subscriber), tracers, meters, reader })
     }
 
     /// The subscriber of this instance.
@@ -145,8 +126,7 @@ impl Telemetry {
 
     /// Makes this the subscriber of the whole process; for `main`.
     pub fn set_global(&self) -> Result<(), TelemetryError> {
-        tracing::dispatcher::set_global_default(self.dispatch.clone())
-            .map_err(|_| TelemetryError::AlreadyGlobal)
+        tracing::dispatcher::set_global_default(self.dispatch.clone()).map_err(|_| TelemetryError::AlreadyGlobal)
     }
 
     /// All metrics in the Prometheus text format, version 0.0.4.
@@ -186,57 +166,32 @@ impl Telemetry {
 /// Replaces the process's panic message, which may quote a value, by the place alone. For `main`.
 pub fn log_panics_without_their_message() {
     std::panic::set_hook(Box::new(|panic| {
-        let place = panic
-            .location()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        let thread = std::thread::current()
-            .name()
-            .unwrap_or("unnamed")
-            .to_owned();
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
         tracing::error!(place, thread, "a panic; this is a defect");
     }));
 }
 
-fn logs(
-    settings: &Settings,
-    writer: BoxMakeWriter,
-) -> Result<Box<dyn Layer<LogsOver> + Send + Sync>, TelemetryError> {
+fn logs(settings: &Settings, writer: BoxMakeWriter) -> Result<Box<dyn Layer<LogsOver> + Send + Sync>, TelemetryError> {
     let filter: Targets = settings.log_level.parse().map_err(TelemetryError::Filter)?;
-    let layer = tracing_subscriber::fmt::layer()
-        .with_writer(writer)
-        .with_ansi(false);
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false);
     Ok(match settings.log_format {
         LogFormat::Text => layer.with_filter(filter).boxed(),
-        LogFormat::Json => layer
-            .json()
-            .flatten_event(true)
-            .with_span_list(false)
-            .with_filter(filter)
-            .boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).with_span_list(false).with_filter(filter).boxed(),
     })
 }
 
 /// The registry with the tracing layer on it, which the log layer goes on top of.
 type LogsOver = tracing_subscriber::layer::Layered<
-    tracing_subscriber::filter::Filtered<
-        tracing_opentelemetry::OpenTelemetryLayer<Registry, opentelemetry_sdk::trace::SdkTracer>,
-        Targets,
-        Registry,
-    >,
+    tracing_subscriber::filter::Filtered<tracing_opentelemetry::OpenTelemetryLayer<Registry, opentelemetry_sdk::trace::SdkTracer>, Targets, Registry>,
     Registry,
 >;
 
 /// Without an endpoint spans get ids, so that a `traceparent` goes on, but nothing is recorded.
-fn tracers(
-    endpoint: Option<&str>,
-    resource: Resource,
-) -> Result<SdkTracerProvider, TelemetryError> {
+fn tracers(endpoint: Option<&str>, resource: Resource) -> Result<SdkTracerProvider, TelemetryError> {
     let builder = SdkTracerProvider::builder().with_resource(resource);
     let Some(endpoint) = endpoint else {
-        return Ok(builder
-            .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOff)))
-            .build());
+        return Ok(builder.with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOff))).build());
     };
     let exporter = SpanExporter::builder()
         .with_http()
@@ -245,27 +200,13 @@ fn tracers(
         .with_http_client(crate::client::blocking(EXPORT_TIMEOUT)?)
         .with_timeout(EXPORT_TIMEOUT)
         .build()?;
-    let batches = BatchConfigBuilder::default()
-        .with_scheduled_delay(SPANS_EVERY)
-        .with_max_queue_size(SPANS_WAITING_MAX)
-        .build();
-    let processor = BatchSpanProcessor::builder(exporter)
-        .with_batch_config(batches)
-        .build();
-    Ok(builder
-        .with_span_processor(processor)
-        .with_sampler(Sampler::AlwaysOn)
-        .build())
+    let batches = BatchConfigBuilder::default().with_scheduled_delay(SPANS_EVERY).with_max_queue_size(SPANS_WAITING_MAX).build();
+    let processor = BatchSpanProcessor::builder(exporter).with_batch_config(batches).build();
+    Ok(builder.with_span_processor(processor).with_sampler(Sampler::AlwaysOn).build())
 }
 
-fn meters(
-    endpoint: Option<&str>,
-    resource: Resource,
-    reader: SharedReader,
-) -> Result<SdkMeterProvider, TelemetryError> {
-    let builder = SdkMeterProvider::builder()
-        .with_resource(resource)
-        .with_reader(reader);
+fn meters(endpoint: Option<&str>, resource: Resource, reader: SharedReader) -> Result<SdkMeterProvider, TelemetryError> {
+    let builder = SdkMeterProvider::builder().with_resource(resource).with_reader(reader);
     let Some(endpoint) = endpoint else {
         return Ok(builder.build());
     };
@@ -276,20 +217,14 @@ fn meters(
         .with_http_client(crate::client::blocking(EXPORT_TIMEOUT)?)
         .with_timeout(EXPORT_TIMEOUT)
         .build()?;
-    let periodic = PeriodicReader::builder(exporter)
-        .with_interval(METRICS_EVERY)
-        .build();
+    let periodic = PeriodicReader::builder(exporter).with_interval(METRICS_EVERY).build();
     Ok(builder.with_reader(periodic).build())
 }
 
 fn note(what: &str, result: OTelSdkResult) {
     match result {
         Ok(()) | Err(opentelemetry_sdk::error::OTelSdkError::AlreadyShutdown) => {}
-        Err(error) => tracing::warn!(
-            what,
-            error = &error as &dyn std::error::Error,
-            "telemetry was not exported"
-        ),
+        Err(error) => tracing::warn!(what, error = &error as &dyn std::error::Error, "telemetry was not exported"),
     }
 }
 

@@ -28,31 +28,18 @@ pub(super) fn render(metrics: &ResourceMetrics) -> String {
     let mut text = String::new();
     for (name, family) in families {
         // Writing to a String cannot fail.
-        let _ = write!(
-            text,
-            "# HELP {name} {}\n# TYPE {name} {}\n{}",
-            family.help, family.kind, family.lines
-        );
+        let _ = write!(text, "# HELP {name} {}\n# TYPE {name} {}\n{}", family.help, family.kind, family.lines);
     }
     text
 }
 
-fn add<T: Copy + Display>(
-    families: &mut BTreeMap<String, Family>,
-    metric: &Metric,
-    data: &MetricData<T>,
-) {
+fn add<T: Copy + Display>(families: &mut BTreeMap<String, Family>, metric: &Metric, data: &MetricData<T>) {
     let mut name = named(metric.name(), metric.unit());
     let mut lines = String::new();
     let kind = match data {
         MetricData::Gauge(gauge) => {
             for point in gauge.data_points() {
-                let _ = writeln!(
-                    lines,
-                    "{name}{} {}",
-                    labels(point.attributes(), None),
-                    point.value()
-                );
+                let _ = writeln!(lines, "{name}{} {}", labels(point.attributes(), None), point.value());
             }
             "gauge"
         }
@@ -61,33 +48,17 @@ fn add<T: Copy + Display>(
                 name.push_str("_total");
             }
             for point in sum.data_points() {
-                let _ = writeln!(
-                    lines,
-                    "{name}{} {}",
-                    labels(point.attributes(), None),
-                    point.value()
-                );
+                let _ = writeln!(lines, "{name}{} {}", labels(point.attributes(), None), point.value());
             }
-            if sum.is_monotonic() {
-                "counter"
-            } else {
-                "gauge"
-            }
+            if sum.is_monotonic() { "counter" } else { "gauge" }
         }
         MetricData::Histogram(histogram) => {
             for point in histogram.data_points() {
                 let mut below = 0;
-                let bounds = point
-                    .bounds()
-                    .map(|bound| bound.to_string())
-                    .chain(["+Inf".to_owned()]);
+                let bounds = point.bounds().map(|bound| bound.to_string()).chain(["+Inf".to_owned()]);
                 for (bound, count) in bounds.zip(point.bucket_counts()) {
                     below += count;
-                    let _ = writeln!(
-                        lines,
-                        "{name}_bucket{} {below}",
-                        labels(point.attributes(), Some(&bound))
-                    );
+                    let _ = writeln!(lines, "{name}_bucket{} {below}", labels(point.attributes(), Some(&bound)));
                 }
                 let plain = labels(point.attributes(), None);
                 let _ = writeln!(lines, "{name}_sum{plain} {}", point.sum());
@@ -100,20 +71,13 @@ fn add<T: Copy + Display>(
     };
     let family = families.entry(name).or_default();
     family.kind = kind;
-    family.help = metric
-        .description()
-        .replace('\\', "\\\\")
-        .replace('\n', "\\n");
+    family.help = metric.description().replace('\\', "\\\\").replace('\n', "\\n");
     family.lines.push_str(&lines);
 }
 
 fn named(name: &str, unit: &str) -> String {
     let clean = |c: char| {
-        if c.is_ascii_alphanumeric() || c == ':' {
-            c
-        } else {
-            '_'
-        }
+        if c.is_ascii_alphanumeric() || c == ':' { c } else { '_' }
     };
     let mut text: String = name.chars().map(clean).collect();
     let suffix = match unit {
@@ -140,16 +104,10 @@ fn labels<'a>(attributes: impl Iterator<Item = &'a KeyValue>, bound: Option<&str
     if let Some(bound) = bound {
         pairs.push(format!("le=\"{bound}\""));
     }
-    if pairs.is_empty() {
-        String::new()
-    } else {
-        format!("{{{}}}", pairs.join(","))
-    }
+    if pairs.is_empty() { String::new() } else { format!("{{{}}}", pairs.join(",")) }
 }
 
 fn escaped(value: &Value) -> String {
     let text = value.as_str();
-    text.replace('\\', "\\\\")
-        .replace('"', "\\\"")
-        .replace('\n', "\\n")
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

@@ -26,11 +26,7 @@ pub fn keys() -> Keys {
     let folder = tempfile::tempdir().expect("temporary folder");
     let issuer = Issuer::open(folder.path(), ISSUER, AUDIENCE).expect("issuer");
     let verifier = Arc::new(Verifier::new(issuer.verifier_options(5)).expect("verifier"));
-    Keys {
-        folder,
-        issuer,
-        verifier,
-    }
+    Keys { folder, issuer, verifier }
 }
 
 pub fn grant(role: Role) -> Grant {
@@ -45,9 +41,7 @@ pub fn grant(role: Role) -> Grant {
 
 impl Keys {
     pub fn token(&self, role: Role) -> String {
-        self.issuer
-            .token(&grant(role), SystemTime::now(), Duration::from_secs(600))
-            .expect("token")
+        self.issuer.token(&grant(role), SystemTime::now(), Duration::from_secs(600)).expect("token")
     }
 }
 
@@ -66,14 +60,6 @@ pub async fn serve(shell: &Shell, router: Router) -> Server {
     let (listener, address) = http::bind(([127, 0, 0, 1], 0).into()).await.expect("bind");
     let stop = CancellationToken::new();
     let router = shell.finish(router);
-    tokio::spawn(http::serve(
-        listener,
-        router,
-        stop.clone(),
-        Duration::from_secs(5),
-    ));
-    Server {
-        address,
-        _stop: stop.drop_guard(),
-    }
+    tokio::spawn(http::serve(listener, router, stop.clone(), Duration::from_secs(5)));
+    Server { address, _stop: stop.drop_guard() }
 }

@@ -9,8 +9,7 @@ use crate::json::fhir;
 
 const EPS: &str = "https://fhir.nhs.uk/CodeSystem/EPS-IssueCode";
 const SPINE: &str = "https://fhir.nhs.uk/CodeSystem/Spine-ErrorOrWarningCode";
-pub(super) const STATUS_HISTORY: &str =
-    "https://fhir.nhs.uk/CodeSystem/medicationrequest-status-history";
+pub(super) const STATUS_HISTORY: &str = "https://fhir.nhs.uk/CodeSystem/medicationrequest-status-history";
 
 /// One issue of an `OperationOutcome`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,43 +29,23 @@ impl Issue {
             "DUPLICATE_PRESCRIPTION_ID" => ("duplicate", EPS, "Duplicate prescription ID exists"),
             "DUPLICATE_MEDICATIONREQUEST_ID" => ("duplicate", EPS, "Duplicate item ID exists"),
             "MISSING_DIGITAL_SIGNATURE" => ("business-rule", EPS, "Digital signature not found"),
-            "INVALID_NUMBER_MEDICATIONREQUESTS" => (
-                "business-rule",
-                EPS,
-                "Number of items on a prescription should be between 1 and 4",
-            ),
+            "INVALID_NUMBER_MEDICATIONREQUESTS" => ("business-rule", EPS, "Number of items on a prescription should be between 1 and 4"),
             "INVALID_CHECK_DIGIT" => ("value", EPS, "Error in check digit"),
             "PRESCRIPTION_NOT_FOUND" => ("not-found", EPS, "Prescription can not be found"),
             "PRESCRIPTION_EXPIRED" => ("business-rule", EPS, "Prescription has expired"),
             "PRESCRIPTION_DISPENSED" => ("business-rule", EPS, "Prescription has been dispensed"),
-            "PRESCRIPTION_WITH_ANOTHER_DISPENSER" => (
-                "business-rule",
-                EPS,
-                "Prescription is with another dispenser",
-            ),
+            "PRESCRIPTION_WITH_ANOTHER_DISPENSER" => ("business-rule", EPS, "Prescription is with another dispenser"),
             "SERVICE_DISABLED" => ("exception", EPS, "Functionality disabled in spine"),
             "RESOURCE_VERSION_MISMATCH" => ("conflict", SPINE, "Resource version mismatch"),
             "FAILURE_TO_PROCESS_MESSAGE" => ("processing", SPINE, "Unable to process message"),
             _ => ("processing", EPS, "Refused as scripted"),
         };
-        Self {
-            status: StatusCode::BAD_REQUEST,
-            issue_type,
-            system,
-            code: code.to_owned(),
-            display: display.to_owned(),
-        }
+        Self { status: StatusCode::BAD_REQUEST, issue_type, system, code: code.to_owned(), display: display.to_owned() }
     }
 
     /// A message that breaks a rule of the message definition. `rule` says which; it must not quote content.
     pub(super) fn invalid(rule: impl Into<String>) -> Self {
-        Self {
-            status: StatusCode::BAD_REQUEST,
-            issue_type: "structure",
-            system: EPS,
-            code: "INVALID_MESSAGE".to_owned(),
-            display: rule.into(),
-        }
+        Self { status: StatusCode::BAD_REQUEST, issue_type: "structure", system: EPS, code: "INVALID_MESSAGE".to_owned(), display: rule.into() }
     }
 
     /// No user-restricted access token.
@@ -81,10 +60,7 @@ impl Issue {
     }
 
     pub(super) fn unsupported_media_type() -> Self {
-        Self {
-            status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            ..Self::invalid("The body must be application/fhir+json")
-        }
+        Self { status: StatusCode::UNSUPPORTED_MEDIA_TYPE, ..Self::invalid("The body must be application/fhir+json") }
     }
 
     pub(super) fn code(&self) -> &str {
@@ -102,14 +78,9 @@ impl Issue {
 
 /// All issues of one request, with the status of the first.
 pub(super) fn refusal(issues: &[Issue]) -> Response {
-    let status = issues
-        .first()
-        .map_or(StatusCode::INTERNAL_SERVER_ERROR, |issue| issue.status);
+    let status = issues.first().map_or(StatusCode::INTERNAL_SERVER_ERROR, |issue| issue.status);
     let issues: Vec<Value> = issues.iter().map(Issue::to_json).collect();
-    fhir(
-        status,
-        &json!({ "resourceType": "OperationOutcome", "issue": issues }),
-    )
+    fhir(status, &json!({ "resourceType": "OperationOutcome", "issue": issues }))
 }
 
 /// What a cancellation can come to, by its code of the status history.

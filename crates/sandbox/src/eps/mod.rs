@@ -61,10 +61,7 @@ impl Eps {
     /// # Errors
     /// [`StartError`] when the address is not loopback or taken.
     pub async fn start(addr: SocketAddr, options: Options) -> Result<Handle, StartError> {
-        let service = Service {
-            orders: Kept::default(),
-            faults: options.faults,
-        };
+        let service = Service { orders: Kept::default(), faults: options.faults };
         let router = Router::new()
             .route("/FHIR/R4/$prepare", post(prepare))
             .route("/FHIR/R4/$process-message", post(process_message))
@@ -74,10 +71,7 @@ impl Eps {
             .route("/_sandbox/counts", get(counts))
             .with_state(service.clone())
             .merge(control::faults(service.faults.clone()));
-        Ok(Handle {
-            server: HttpServer::start(addr, router).await?,
-            service,
-        })
+        Ok(Handle { server: HttpServer::start(addr, router).await?, service })
     }
 }
 
@@ -109,9 +103,7 @@ impl Handle {
 
     /// The order of this id, short form or long.
     pub fn order(&self, prescription_id: &str) -> Option<Order> {
-        self.service
-            .orders
-            .read(|orders| orders.order(prescription_id))
+        self.service.orders.read(|orders| orders.order(prescription_id))
     }
 
     /// Every cancellation answered, in order of arrival.
@@ -125,10 +117,7 @@ impl Handle {
 
     /// Waits until `enough` holds of the counts; false when `deadline` passes first.
     pub async fn wait_until(&self, deadline: Duration, enough: impl Fn(&Counts) -> bool) -> bool {
-        self.service
-            .orders
-            .wait_until(deadline, |orders| enough(&orders.counts()))
-            .await
+        self.service.orders.wait_until(deadline, |orders| enough(&orders.counts())).await
     }
 
     /// Frees the port; what was held is gone with the handle.
@@ -145,8 +134,7 @@ struct Service {
 
 impl Service {
     fn refuse(&self, issues: &[Issue]) -> Response {
-        self.orders
-            .change(|orders| issues.iter().for_each(|issue| orders.refused(issue.code())));
+        self.orders.change(|orders| issues.iter().for_each(|issue| orders.refused(issue.code())));
         refusal(issues)
     }
 
@@ -175,9 +163,7 @@ impl Service {
             Ok(prescription) => prescription,
             Err(issues) => return self.refuse(&issues),
         };
-        let accepted = self
-            .orders
-            .change(|orders| orders.accept(prescription, &message.bundle_id, message.bundle));
+        let accepted = self.orders.change(|orders| orders.accept(prescription, &message.bundle_id, message.bundle));
         if !accepted {
             return self.refuse(&[Issue::known("DUPLICATE_PRESCRIPTION_ID")]);
         }
@@ -193,28 +179,14 @@ impl Service {
             Ok(prescription) => prescription,
             Err(issues) => return self.refuse(&issues),
         };
-        let outcome = self
-            .orders
-            .change(|orders| orders.cancel(&prescription, scripted));
+        let outcome = self.orders.change(|orders| orders.cancel(&prescription, scripted));
         // As the real service: whatever was not cancelled is a bad request that carries a response bundle.
-        let status = if outcome == "R-0001" {
-            StatusCode::OK
-        } else {
-            StatusCode::BAD_REQUEST
-        };
-        fhir(
-            status,
-            &cancellation_response(message, &prescription, &outcome),
-        )
+        let status = if outcome == "R-0001" { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+        fhir(status, &cancellation_response(message, &prescription, &outcome))
     }
 }
 
-async fn prepare(
-    State(service): State<Service>,
-    ConnectInfo(line): ConnectInfo<HangUp>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+async fn prepare(State(service): State<Service>, ConnectInfo(line): ConnectInfo<HangUp>, headers: HeaderMap, body: Bytes) -> Response {
     let message = match receive(&headers, &body) {
         Ok(message) => message,
         Err(issue) => return service.refuse(&[issue]),
@@ -227,12 +199,7 @@ async fn prepare(
     .await
 }
 
-async fn process_message(
-    State(service): State<Service>,
-    ConnectInfo(line): ConnectInfo<HangUp>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+async fn process_message(State(service): State<Service>, ConnectInfo(line): ConnectInfo<HangUp>, headers: HeaderMap, body: Bytes) -> Response {
     let message = match receive(&headers, &body) {
         Ok(message) => message,
         Err(issue) => return service.refuse(&[issue]),
@@ -244,9 +211,7 @@ async fn process_message(
     perform(fault, &line, |code| match (message.event, code) {
         (Event::Order, None) => service.order(message),
         (Event::Update, None) => service.cancel(&message, None),
-        (Event::Update, Some(code)) if outcome_display(code).is_some() => {
-            service.cancel(&message, Some(code))
-        }
+        (Event::Update, Some(code)) if outcome_display(code).is_some() => service.cancel(&message, Some(code)),
         (_, Some(code)) => service.refuse(&[Issue::known(code)]),
     })
     .await
@@ -257,9 +222,7 @@ fn receive(headers: &HeaderMap, body: &[u8]) -> Result<Message, Issue> {
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split_once(' '))
-        .filter(|(scheme, token)| {
-            scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty()
-        });
+        .filter(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty());
     if token.is_none() {
         return Err(Issue::access_denied());
     }
@@ -272,10 +235,7 @@ fn receive(headers: &HeaderMap, body: &[u8]) -> Result<Message, Issue> {
 /// What a prescriber signs: the `SignedInfo` of an XML signature over the items, in base64. The digest is over
 /// their JSON, not over the fragments of HL7 v3 that the real service derives: a stand-in of the same shape.
 fn to_be_signed(bundle: &Value) -> String {
-    let items: Vec<&Value> = entries(bundle, "MedicationRequest")
-        .iter()
-        .map(|entry| entry.resource)
-        .collect();
+    let items: Vec<&Value> = entries(bundle, "MedicationRequest").iter().map(|entry| entry.resource).collect();
     let digest = BASE64.encode(Sha256::digest(json!(items).to_string()));
     BASE64.encode(format!(
         "<SignedInfo xmlns=\"http://www.w3.org/2000/09/xmldsig#\">\
@@ -293,11 +253,7 @@ fn cancellation_response(message: &Message, prescription: &Prescription, outcome
         if resource["resourceType"] == "MessageHeader" {
             resource["eventCoding"]["code"] = json!("prescription-order-response");
             resource["eventCoding"]["display"] = json!("Prescription Order Response");
-            let code = if outcome == "R-0001" {
-                "ok"
-            } else {
-                "fatal-error"
-            };
+            let code = if outcome == "R-0001" { "ok" } else { "fatal-error" };
             resource["response"] = json!({ "identifier": message.bundle_id, "code": code });
         } else if resource["resourceType"] == "MedicationRequest" {
             let cancelled = matches!(outcome, "R-0001" | "R-0006");
@@ -330,19 +286,14 @@ fn cancellation_response(message: &Message, prescription: &Prescription, outcome
 
 /// Now, to the second, in the service's own notation of UTC.
 fn now() -> String {
-    Timestamp::now()
-        .strftime("%Y-%m-%dT%H:%M:%S+00:00")
-        .to_string()
+    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string()
 }
 
 async fn all_orders(State(service): State<Service>) -> Json<Vec<Order>> {
     Json(service.orders.read(Orders::all))
 }
 
-async fn one_order(
-    State(service): State<Service>,
-    Path(prescription_id): Path<String>,
-) -> Response {
+async fn one_order(State(service): State<Service>, Path(prescription_id): Path<String>) -> Response {
     match service.orders.read(|orders| orders.order(&prescription_id)) {
         Some(order) => Json(order).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),

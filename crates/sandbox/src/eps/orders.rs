@@ -76,26 +76,15 @@ pub(super) struct Orders {
 
 impl Orders {
     /// Keeps a new order; false when its id, short or long, is known already.
-    pub(super) fn accept(
-        &mut self,
-        prescription: Prescription,
-        bundle_id: &str,
-        bundle: Value,
-    ) -> bool {
-        let known = self.by_id.values_mut().find(|order| {
-            order.prescription_id == prescription.short_id
-                || order.long_prescription_id == prescription.long_id
-        });
+    pub(super) fn accept(&mut self, prescription: Prescription, bundle_id: &str, bundle: Value) -> bool {
+        let known = self.by_id.values_mut().find(|order| order.prescription_id == prescription.short_id || order.long_prescription_id == prescription.long_id);
         if let Some(order) = known {
             order.times_submitted += 1;
             order.times_differing += u32::from(order.bundle != bundle);
             self.duplicates += 1;
             return false;
         }
-        let item = |item_id| Item {
-            item_id,
-            status: ItemStatus::Active,
-        };
+        let item = |item_id| Item { item_id, status: ItemStatus::Active };
         let order = Order {
             prescription_id: prescription.short_id.clone(),
             long_prescription_id: prescription.long_id,
@@ -111,35 +100,18 @@ impl Orders {
 
     /// Cancels the item, unless `scripted` says how it turns out instead; returns the outcome's code.
     pub(super) fn cancel(&mut self, prescription: &Prescription, scripted: Option<&str>) -> String {
-        let wanted = prescription
-            .item_ids
-            .first()
-            .map(String::as_str)
-            .unwrap_or_default();
-        let item = self
-            .by_id
-            .get_mut(&prescription.short_id)
-            .and_then(|order| order.items.iter_mut().find(|item| item.item_id == wanted));
+        let wanted = prescription.item_ids.first().map(String::as_str).unwrap_or_default();
+        let item = self.by_id.get_mut(&prescription.short_id).and_then(|order| order.items.iter_mut().find(|item| item.item_id == wanted));
         let outcome = match (scripted, item) {
             (Some(outcome), _) if outcome != "R-0001" => outcome,
             (_, None) => "R-0008",
-            (
-                _,
-                Some(Item {
-                    status: ItemStatus::Cancelled,
-                    ..
-                }),
-            ) => "R-0006",
+            (_, Some(Item { status: ItemStatus::Cancelled, .. })) => "R-0006",
             (_, Some(item)) => {
                 item.status = ItemStatus::Cancelled;
                 "R-0001"
             }
         };
-        self.cancellations.push(Cancellation {
-            prescription_id: prescription.short_id.clone(),
-            item_id: wanted.to_owned(),
-            outcome: outcome.to_owned(),
-        });
+        self.cancellations.push(Cancellation { prescription_id: prescription.short_id.clone(), item_id: wanted.to_owned(), outcome: outcome.to_owned() });
         outcome.to_owned()
     }
 
@@ -152,11 +124,7 @@ impl Orders {
     }
 
     pub(super) fn order(&self, prescription_id: &str) -> Option<Order> {
-        let by_long = || {
-            self.by_id
-                .values()
-                .find(|order| order.long_prescription_id == prescription_id)
-        };
+        let by_long = || self.by_id.values().find(|order| order.long_prescription_id == prescription_id);
         self.by_id.get(prescription_id).or_else(by_long).cloned()
     }
 

@@ -56,26 +56,17 @@ impl SharedRecord {
     /// # Errors
     /// [`StartError`] when the address is not loopback or taken.
     pub async fn start(addr: SocketAddr, options: Options) -> Result<Handle, StartError> {
-        let record = Record {
-            store: Kept::default(),
-            faults: options.faults,
-        };
+        let record = Record { store: Kept::default(), faults: options.faults };
         let router = Router::new()
             .route("/", post(transaction))
-            .route(
-                "/{resource_type}",
-                post(create).put(update_found).get(search),
-            )
+            .route("/{resource_type}", post(create).put(update_found).get(search))
             .route("/{resource_type}/{id}", get(read).put(update))
             .route("/_sandbox/documents", get(documents))
             .route("/_sandbox/resources", get(resources))
             .route("/_sandbox/counts", get(counts))
             .with_state(record.clone())
             .merge(control::faults(record.faults.clone()));
-        Ok(Handle {
-            server: HttpServer::start(addr, router).await?,
-            record,
-        })
+        Ok(Handle { server: HttpServer::start(addr, router).await?, record })
     }
 }
 
@@ -126,10 +117,7 @@ impl Handle {
 
     /// Waits until `enough` holds of the counts; false when `deadline` passes first.
     pub async fn wait_until(&self, deadline: Duration, enough: impl Fn(&Counts) -> bool) -> bool {
-        self.record
-            .store
-            .wait_until(deadline, |store| enough(&store.counts()))
-            .await
+        self.record.store.wait_until(deadline, |store| enough(&store.counts())).await
     }
 
     /// Frees the port; what was held is gone with the handle.
@@ -148,22 +136,8 @@ impl Record {
     fn documents(&self, identifier: Option<&str>) -> Vec<Stored> {
         let token = identifier.map(Token::parse);
         self.store.read(|store| match token {
-            Some(token) => ["Bundle", "DocumentReference"]
-                .into_iter()
-                .flat_map(|kind| store.search(kind, &token))
-                .map(|at| store.get(at).clone())
-                .collect(),
-            None => store
-                .all()
-                .iter()
-                .filter(|stored| {
-                    matches!(
-                        stored.resource_type.as_str(),
-                        "Bundle" | "DocumentReference"
-                    )
-                })
-                .cloned()
-                .collect(),
+            Some(token) => ["Bundle", "DocumentReference"].into_iter().flat_map(|kind| store.search(kind, &token)).map(|at| store.get(at).clone()).collect(),
+            None => store.all().iter().filter(|stored| matches!(stored.resource_type.as_str(), "Bundle" | "DocumentReference")).cloned().collect(),
         })
     }
 }
@@ -187,49 +161,26 @@ impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         match self {
             Self::Invalid(rule) => outcome(StatusCode::BAD_REQUEST, "invalid", rule),
-            Self::Ambiguous => outcome(
-                StatusCode::PRECONDITION_FAILED,
-                "multiple-matches",
-                "the condition fits several resources",
-            ),
-            Self::VersionConflict => outcome(
-                StatusCode::PRECONDITION_FAILED,
-                "conflict",
-                "the resource has another version",
-            ),
+            Self::Ambiguous => outcome(StatusCode::PRECONDITION_FAILED, "multiple-matches", "the condition fits several resources"),
+            Self::VersionConflict => outcome(StatusCode::PRECONDITION_FAILED, "conflict", "the resource has another version"),
             Self::NotFound => outcome(StatusCode::NOT_FOUND, "not-found", "no such resource"),
         }
     }
 }
 
-async fn transaction(
-    State(record): State<Record>,
-    ConnectInfo(line): ConnectInfo<HangUp>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+async fn transaction(State(record): State<Record>, ConnectInfo(line): ConnectInfo<HangUp>, headers: HeaderMap, body: Bytes) -> Response {
     respond(&record, &line, "transaction", || {
         let bundle = resource(&headers, &body, "Bundle")?;
         if text(&bundle, "/type") != Some("transaction") {
-            return Err(Refused::invalid(
-                "only a Bundle of type transaction is posted to the base",
-            ));
+            return Err(Refused::invalid("only a Bundle of type transaction is posted to the base"));
         }
-        let answer = record
-            .store
-            .change(|store| transaction::transact(store, &bundle))?;
+        let answer = record.store.change(|store| transaction::transact(store, &bundle))?;
         Ok(fhir(StatusCode::OK, &answer))
     })
     .await
 }
 
-async fn create(
-    State(record): State<Record>,
-    ConnectInfo(line): ConnectInfo<HangUp>,
-    Path(kind): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+async fn create(State(record): State<Record>, ConnectInfo(line): ConnectInfo<HangUp>, Path(kind): Path<String>, headers: HeaderMap, body: Bytes) -> Response {
     respond(&record, &line, "create", || {
         let new = resource(&headers, &body, &kind)?;
         if kind == "Bundle" {
@@ -237,9 +188,7 @@ async fn create(
         }
         let condition = match headers.get("if-none-exist") {
             Some(query) => {
-                let query = query
-                    .to_str()
-                    .map_err(|_| Refused::invalid("If-None-Exist is not readable"))?;
+                let query = query.to_str().map_err(|_| Refused::invalid("If-None-Exist is not readable"))?;
                 Some(condition(query)?)
             }
             None => None,
@@ -291,39 +240,29 @@ async fn update_found(
     respond(&record, &line, "update", || {
         let new = resource(&headers, &body, &kind)?;
         let token = condition(uri.query().unwrap_or_default())?;
-        record
-            .store
-            .change(|store| match store.matching(&kind, &token) {
-                Match::One(at) => put(store, at, &headers, new),
-                Match::None => {
-                    let id = store.new_id();
-                    let at = store.create(&kind, id, new);
-                    Ok(stored(StatusCode::CREATED, store.get(at)))
-                }
-                Match::Several => Err(Refused::Ambiguous),
-            })
+        record.store.change(|store| match store.matching(&kind, &token) {
+            Match::One(at) => put(store, at, &headers, new),
+            Match::None => {
+                let id = store.new_id();
+                let at = store.create(&kind, id, new);
+                Ok(stored(StatusCode::CREATED, store.get(at)))
+            }
+            Match::Several => Err(Refused::Ambiguous),
+        })
     })
     .await
 }
 
 fn put(store: &mut Store, at: usize, headers: &HeaderMap, new: Value) -> Result<Response, Refused> {
     let current = format!("W/\"{}\"", store.get(at).version);
-    if headers
-        .get(header::IF_MATCH)
-        .is_some_and(|wanted| wanted.as_bytes() != current.as_bytes())
-    {
+    if headers.get(header::IF_MATCH).is_some_and(|wanted| wanted.as_bytes() != current.as_bytes()) {
         return Err(Refused::VersionConflict);
     }
     store.update(at, new);
     Ok(stored(StatusCode::OK, store.get(at)))
 }
 
-async fn search(
-    State(record): State<Record>,
-    ConnectInfo(line): ConnectInfo<HangUp>,
-    Path(kind): Path<String>,
-    uri: Uri,
-) -> Response {
+async fn search(State(record): State<Record>, ConnectInfo(line): ConnectInfo<HangUp>, Path(kind): Path<String>, uri: Uri) -> Response {
     respond(&record, &line, "search", || {
         let token = condition(uri.query().unwrap_or_default())?;
         let entry: Vec<Value> = record.store.read(|store| {
@@ -338,18 +277,13 @@ async fn search(
                 })
                 .collect()
         });
-        let bundle =
-            json!({ "resourceType": "Bundle", "type": "searchset", "total": entry.len(), "entry": entry });
+        let bundle = json!({ "resourceType": "Bundle", "type": "searchset", "total": entry.len(), "entry": entry });
         Ok(fhir(StatusCode::OK, &bundle))
     })
     .await
 }
 
-async fn read(
-    State(record): State<Record>,
-    ConnectInfo(line): ConnectInfo<HangUp>,
-    Path((kind, id)): Path<(String, String)>,
-) -> Response {
+async fn read(State(record): State<Record>, ConnectInfo(line): ConnectInfo<HangUp>, Path((kind, id)): Path<(String, String)>) -> Response {
     respond(&record, &line, "read", || {
         record.store.read(|store| {
             let at = store.by_id(&kind, &id).ok_or(Refused::NotFound)?;
@@ -360,22 +294,13 @@ async fn read(
 }
 
 /// Runs `act` under the fault that waits for `operation`. A scripted `refuse` is answered 422 with its code.
-async fn respond(
-    record: &Record,
-    line: &HangUp,
-    operation: &str,
-    act: impl FnOnce() -> Result<Response, Refused>,
-) -> Response {
+async fn respond(record: &Record, line: &HangUp, operation: &str, act: impl FnOnce() -> Result<Response, Refused>) -> Response {
     let fault = match operation {
         "search" | "read" => record.faults.take_named(operation),
         _ => record.faults.take(operation),
     };
     perform(fault, line, |code| match code {
-        Some(code) => outcome(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            code,
-            "refused as scripted",
-        ),
+        Some(code) => outcome(StatusCode::UNPROCESSABLE_ENTITY, code, "refused as scripted"),
         None => act().unwrap_or_else(Refused::into_response),
     })
     .await
@@ -385,12 +310,9 @@ fn resource(headers: &HeaderMap, body: &[u8], kind: &str) -> Result<Value, Refus
     if !is_json(headers) {
         return Err(Refused::invalid("the body must be application/fhir+json"));
     }
-    let resource: Value =
-        serde_json::from_slice(body).map_err(|_| Refused::invalid("the body is not JSON"))?;
+    let resource: Value = serde_json::from_slice(body).map_err(|_| Refused::invalid("the body is not JSON"))?;
     if text(&resource, "/resourceType") != Some(kind) {
-        return Err(Refused::invalid(
-            "the resource is of another type than the address",
-        ));
+        return Err(Refused::invalid("the resource is of another type than the address"));
     }
     Ok(resource)
 }
@@ -398,22 +320,16 @@ fn resource(headers: &HeaderMap, body: &[u8], kind: &str) -> Result<Value, Refus
 /// What makes a bundle a FHIR document (FHIR R4, documents.html).
 fn check_document(bundle: &Value) -> Result<(), Refused> {
     if text(bundle, "/type") != Some("document") {
-        return Err(Refused::invalid(
-            "only a Bundle of type document is kept as such",
-        ));
+        return Err(Refused::invalid("only a Bundle of type document is kept as such"));
     }
     if text(bundle, "/identifier/system").is_none() || text(bundle, "/identifier/value").is_none() {
-        return Err(Refused::invalid(
-            "a document needs an identifier with system and value",
-        ));
+        return Err(Refused::invalid("a document needs an identifier with system and value"));
     }
     if text(bundle, "/timestamp").is_none() {
         return Err(Refused::invalid("a document needs a timestamp"));
     }
     if text(bundle, "/entry/0/resource/resourceType") != Some("Composition") {
-        return Err(Refused::invalid(
-            "a document's first entry must be its Composition",
-        ));
+        return Err(Refused::invalid("a document's first entry must be its Composition"));
     }
     Ok(())
 }
@@ -421,36 +337,20 @@ fn check_document(bundle: &Value) -> Result<(), Refused> {
 /// Reads `identifier=…`, percent-encoded or not, out of a search query; a leading `?` does no harm.
 fn condition(query: &str) -> Result<Token, Refused> {
     let unreadable = |_| Refused::invalid("the search query is not readable");
-    let uri: Uri = format!("/?{}", query.trim_start_matches('?'))
-        .parse()
-        .map_err(|_| Refused::invalid("the search query is not readable"))?;
-    let Query(parameters) =
-        Query::<BTreeMap<String, String>>::try_from_uri(&uri).map_err(unreadable)?;
+    let uri: Uri = format!("/?{}", query.trim_start_matches('?')).parse().map_err(|_| Refused::invalid("the search query is not readable"))?;
+    let Query(parameters) = Query::<BTreeMap<String, String>>::try_from_uri(&uri).map_err(unreadable)?;
     match parameters.get("identifier") {
-        Some(identifier) if parameters.len() == 1 && !identifier.is_empty() => {
-            Ok(Token::parse(identifier))
-        }
-        _ => Err(Refused::invalid(
-            "only a search by identifier is understood here",
-        )),
+        Some(identifier) if parameters.len() == 1 && !identifier.is_empty() => Ok(Token::parse(identifier)),
+        _ => Err(Refused::invalid("only a search by identifier is understood here")),
     }
 }
 
 fn stored(status: StatusCode, stored: &Stored) -> Response {
-    let place = [
-        (
-            header::LOCATION,
-            format!("/{}/_history/{}", stored.reference(), stored.version),
-        ),
-        (header::ETAG, format!("W/\"{}\"", stored.version)),
-    ];
+    let place = [(header::LOCATION, format!("/{}/_history/{}", stored.reference(), stored.version)), (header::ETAG, format!("W/\"{}\"", stored.version))];
     (place, fhir(status, &stored.resource)).into_response()
 }
 
-async fn documents(
-    State(record): State<Record>,
-    Query(parameters): Query<BTreeMap<String, String>>,
-) -> Json<Vec<Stored>> {
+async fn documents(State(record): State<Record>, Query(parameters): Query<BTreeMap<String, String>>) -> Json<Vec<Stored>> {
     Json(record.documents(parameters.get("identifier").map(String::as_str)))
 }
 

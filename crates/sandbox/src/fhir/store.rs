@@ -24,23 +24,13 @@ pub(super) struct Token {
 impl Token {
     pub(super) fn parse(text: &str) -> Self {
         match text.split_once('|') {
-            Some((system, value)) => Self {
-                system: Some(system.to_owned()),
-                value: value.to_owned(),
-            },
-            None => Self {
-                system: None,
-                value: text.to_owned(),
-            },
+            Some((system, value)) => Self { system: Some(system.to_owned()), value: value.to_owned() },
+            None => Self { system: None, value: text.to_owned() },
         }
     }
 
     fn fits(&self, identifier: &Identifier) -> bool {
-        self.value == identifier.value
-            && self
-                .system
-                .as_ref()
-                .is_none_or(|system| *system == identifier.system)
+        self.value == identifier.value && self.system.as_ref().is_none_or(|system| *system == identifier.system)
     }
 }
 
@@ -70,13 +60,7 @@ impl Stored {
         format!("{}/{}", self.resource_type, self.id)
     }
 
-    fn read(
-        resource_type: &str,
-        id: String,
-        version: u32,
-        times_submitted: u32,
-        mut resource: Value,
-    ) -> Self {
+    fn read(resource_type: &str, id: String, version: u32, times_submitted: u32, mut resource: Value) -> Self {
         resource["id"] = json!(id);
         resource["meta"]["versionId"] = json!(version.to_string());
         Self {
@@ -86,9 +70,7 @@ impl Stored {
             identifiers: identifiers(&resource),
             status: status(&resource).map(str::to_owned),
             superseded: false,
-            replaces: replaced(&resource)
-                .filter_map(|target| identifier(&target.identifier?))
-                .collect(),
+            replaces: replaced(&resource).filter_map(|target| identifier(&target.identifier?)).collect(),
             times_submitted,
             resource,
         }
@@ -132,28 +114,12 @@ impl Store {
     }
 
     pub(super) fn by_id(&self, resource_type: &str, id: &str) -> Option<usize> {
-        self.resources
-            .iter()
-            .position(|stored| stored.resource_type == resource_type && stored.id == id)
+        self.resources.iter().position(|stored| stored.resource_type == resource_type && stored.id == id)
     }
 
-    pub(super) fn search<'a>(
-        &'a self,
-        resource_type: &'a str,
-        token: &'a Token,
-    ) -> impl Iterator<Item = usize> + 'a {
-        let fits = move |stored: &Stored| {
-            stored.resource_type == resource_type
-                && stored
-                    .identifiers
-                    .iter()
-                    .any(|identifier| token.fits(identifier))
-        };
-        self.resources
-            .iter()
-            .enumerate()
-            .filter(move |(_, stored)| fits(stored))
-            .map(|(at, _)| at)
+    pub(super) fn search<'a>(&'a self, resource_type: &'a str, token: &'a Token) -> impl Iterator<Item = usize> + 'a {
+        let fits = move |stored: &Stored| stored.resource_type == resource_type && stored.identifiers.iter().any(|identifier| token.fits(identifier));
+        self.resources.iter().enumerate().filter(move |(_, stored)| fits(stored)).map(|(at, _)| at)
     }
 
     pub(super) fn matching(&mut self, resource_type: &str, token: &Token) -> Match {
@@ -178,8 +144,7 @@ impl Store {
     pub(super) fn create(&mut self, resource_type: &str, id: String, resource: Value) -> usize {
         self.created += 1;
         self.supersede(resource_type, &resource);
-        self.resources
-            .push(Stored::read(resource_type, id, 1, 1, resource));
+        self.resources.push(Stored::read(resource_type, id, 1, 1, resource));
         self.resources.len() - 1
     }
 
@@ -194,13 +159,7 @@ impl Store {
         let old = &self.resources[at];
         let resource_type = old.resource_type.clone();
         let superseded = old.superseded;
-        let mut new = Stored::read(
-            &resource_type,
-            old.id.clone(),
-            old.version + 1,
-            old.times_submitted,
-            resource,
-        );
+        let mut new = Stored::read(&resource_type, old.id.clone(), old.version + 1, old.times_submitted, resource);
         new.superseded = superseded || new.status.as_deref() == Some("superseded");
         self.supersede(&resource_type, &new.resource);
         self.resources[at] = new;
@@ -210,22 +169,10 @@ impl Store {
     /// document bundle stays as it was sent, since a FHIR document is immutable.
     fn supersede(&mut self, resource_type: &str, resource: &Value) {
         for target in replaced(resource) {
-            let token = target
-                .identifier
-                .and_then(|found| identifier(&found))
-                .map(|found| Token {
-                    system: Some(found.system),
-                    value: found.value,
-                });
-            for stored in self
-                .resources
-                .iter_mut()
-                .filter(|stored| stored.resource_type == resource_type)
-            {
+            let token = target.identifier.and_then(|found| identifier(&found)).map(|found| Token { system: Some(found.system), value: found.value });
+            for stored in self.resources.iter_mut().filter(|stored| stored.resource_type == resource_type) {
                 let by_reference = target.reference.as_deref() == Some(stored.reference().as_str());
-                let by_identifier = token
-                    .as_ref()
-                    .is_some_and(|token| stored.identifiers.iter().any(|known| token.fits(known)));
+                let by_identifier = token.as_ref().is_some_and(|token| stored.identifiers.iter().any(|known| token.fits(known)));
                 if !(by_reference || by_identifier) || stored.superseded {
                     continue;
                 }
@@ -249,32 +196,18 @@ impl Store {
         for stored in &self.resources {
             *held.entry(stored.resource_type.clone()).or_default() += 1;
         }
-        Counts {
-            held,
-            created: self.created,
-            matched: self.matched,
-            updated: self.updated,
-            ambiguous: self.ambiguous,
-        }
+        Counts { held, created: self.created, matched: self.matched, updated: self.updated, ambiguous: self.ambiguous }
     }
 }
 
 /// What a resource is found by: its `identifier` (one or many), a DocumentReference's `masterIdentifier`, and
 /// of a document bundle also the identifier of its Composition, by which a later version names it.
 pub(super) fn identifiers(resource: &Value) -> Vec<Identifier> {
-    let composition = resource
-        .pointer("/entry/0/resource")
-        .filter(|first| first["resourceType"] == "Composition");
-    let places = [
-        resource.get("identifier"),
-        resource.get("masterIdentifier"),
-        composition.and_then(|composition| composition.get("identifier")),
-    ];
+    let composition = resource.pointer("/entry/0/resource").filter(|first| first["resourceType"] == "Composition");
+    let places = [resource.get("identifier"), resource.get("masterIdentifier"), composition.and_then(|composition| composition.get("identifier"))];
     let mut found = Vec::new();
     for place in places.into_iter().flatten() {
-        let several = place
-            .as_array()
-            .map_or(std::slice::from_ref(place), Vec::as_slice);
+        let several = place.as_array().map_or(std::slice::from_ref(place), Vec::as_slice);
         for known in several.iter().filter_map(identifier) {
             if !found.contains(&known) {
                 found.push(known);
@@ -285,10 +218,7 @@ pub(super) fn identifiers(resource: &Value) -> Vec<Identifier> {
 }
 
 fn identifier(value: &Value) -> Option<Identifier> {
-    Some(Identifier {
-        system: text(value, "/system").unwrap_or_default().to_owned(),
-        value: text(value, "/value")?.to_owned(),
-    })
+    Some(Identifier { system: text(value, "/system").unwrap_or_default().to_owned(), value: text(value, "/value")?.to_owned() })
 }
 
 fn status(resource: &Value) -> Option<&str> {
@@ -304,26 +234,14 @@ struct Target {
 /// Composition (`targetReference` or `targetIdentifier`).
 fn replaced(resource: &Value) -> impl Iterator<Item = Target> {
     let related = match resource["resourceType"].as_str() {
-        Some("Bundle") => resource
-            .pointer("/entry/0/resource")
-            .unwrap_or(&Value::Null),
+        Some("Bundle") => resource.pointer("/entry/0/resource").unwrap_or(&Value::Null),
         _ => resource,
     };
-    list(related, "relatesTo")
-        .iter()
-        .filter(|relation| relation["code"] == "replaces")
-        .map(|relation| {
-            let target = relation
-                .get("target")
-                .or_else(|| relation.get("targetReference"));
-            Target {
-                reference: target
-                    .and_then(|target| text(target, "/reference"))
-                    .map(str::to_owned),
-                identifier: relation
-                    .get("targetIdentifier")
-                    .or_else(|| target.and_then(|target| target.get("identifier")))
-                    .cloned(),
-            }
-        })
+    list(related, "relatesTo").iter().filter(|relation| relation["code"] == "replaces").map(|relation| {
+        let target = relation.get("target").or_else(|| relation.get("targetReference"));
+        Target {
+            reference: target.and_then(|target| text(target, "/reference")).map(str::to_owned),
+            identifier: relation.get("targetIdentifier").or_else(|| target.and_then(|target| target.get("identifier"))).cloned(),
+        }
+    })
 }

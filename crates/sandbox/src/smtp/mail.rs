@@ -27,14 +27,7 @@ impl Mail {
         let headers = unfold(&String::from_utf8_lossy(headers));
         let message_id = find(&headers, "message-id").map(bare_id).map(str::to_owned);
         let subject = find(&headers, "subject").map(decode_words);
-        Self {
-            from,
-            to,
-            message_id,
-            subject,
-            headers,
-            body: String::from_utf8_lossy(body).into_owned(),
-        }
+        Self { from, to, message_id, subject, headers, body: String::from_utf8_lossy(body).into_owned() }
     }
 
     /// The first header of this name, whatever its case.
@@ -63,10 +56,7 @@ fn bare_id(id: &str) -> &str {
 }
 
 fn find<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    headers
-        .iter()
-        .find(|(known, _)| known.eq_ignore_ascii_case(name))
-        .map(|(_, value)| value.as_str())
+    headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
 }
 
 /// Cuts at the first empty line.
@@ -97,17 +87,11 @@ fn unfold(headers: &str) -> Vec<(String, String)> {
 fn plain_text(headers: &[(String, String)], body: &[u8]) -> String {
     let content_type = find(headers, "content-type").unwrap_or("text/plain");
     if content_type.to_ascii_lowercase().starts_with("multipart/") {
-        return boundary(content_type)
-            .and_then(|boundary| first_text(body, &boundary))
-            .unwrap_or_default();
+        return boundary(content_type).and_then(|boundary| first_text(body, &boundary)).unwrap_or_default();
     }
     let encoding = find(headers, "content-transfer-encoding").unwrap_or_default();
     let decoded = if encoding.eq_ignore_ascii_case("base64") {
-        let tight: Vec<u8> = body
-            .iter()
-            .copied()
-            .filter(|byte| !byte.is_ascii_whitespace())
-            .collect();
+        let tight: Vec<u8> = body.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
         BASE64.decode(tight).unwrap_or_default()
     } else if encoding.eq_ignore_ascii_case("quoted-printable") {
         quoted_printable(body, false)
@@ -133,9 +117,7 @@ fn first_text(body: &[u8], boundary: &str) -> Option<String> {
     body.split(delimiter.as_str()).skip(1).find_map(|part| {
         let (headers, content) = split(part.strip_prefix("\r\n")?.as_bytes());
         let headers = unfold(&String::from_utf8_lossy(headers));
-        let kind = find(&headers, "content-type")
-            .unwrap_or("text/plain")
-            .to_ascii_lowercase();
+        let kind = find(&headers, "content-type").unwrap_or("text/plain").to_ascii_lowercase();
         let is_text = kind.starts_with("text/plain") || kind.starts_with("multipart/");
         is_text.then(|| plain_text(&headers, content.strip_suffix(b"\r\n").unwrap_or(content)))
     })
@@ -207,18 +189,12 @@ mod tests {
     use super::*;
 
     fn mail(data: &str) -> Mail {
-        Mail::read(
-            "a@example.test".into(),
-            vec!["b@example.test".into()],
-            data.as_bytes(),
-        )
+        Mail::read("a@example.test".into(), vec!["b@example.test".into()], data.as_bytes())
     }
 
     #[test]
     fn folded_and_encoded_headers_are_read() {
-        let mail = mail(
-            "Message-ID: <1@example.test>\r\nSubject: =?utf-8?b?UGzDoW4=?=\r\n =?UTF-8?Q?_f=C3=BCr_you?= today\r\n\r\nHello",
-        );
+        let mail = mail("Message-ID: <1@example.test>\r\nSubject: =?utf-8?b?UGzDoW4=?=\r\n =?UTF-8?Q?_f=C3=BCr_you?= today\r\n\r\nHello");
         assert_eq!(mail.subject.as_deref(), Some("Plán für you today"));
         assert!(mail.has_message_id("<1@example.test>"));
         assert!(mail.has_message_id("1@example.test"));

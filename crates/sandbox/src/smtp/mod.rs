@@ -66,11 +66,7 @@ impl Smtp {
     /// [`StartError`] when an address is not loopback or taken.
     pub async fn start(addr: SocketAddr, options: Options) -> Result<Handle, StartError> {
         let control_addr = options.control;
-        let office = Office {
-            mails: Kept::default(),
-            faults: options.faults.clone(),
-            options,
-        };
+        let office = Office { mails: Kept::default(), faults: options.faults.clone(), options };
         let router = Router::new()
             .route("/_sandbox/mails", get(mails))
             .route("/_sandbox/counts", get(counts))
@@ -78,13 +74,8 @@ impl Smtp {
             .merge(control::faults(office.faults.clone()));
         let control = HttpServer::start(control_addr, router).await?;
         let sessions = office.clone();
-        let server =
-            TcpServer::start(addr, move |stream| session::serve(stream, sessions.clone())).await?;
-        Ok(Handle {
-            server,
-            control,
-            office,
-        })
+        let server = TcpServer::start(addr, move |stream| session::serve(stream, sessions.clone())).await?;
+        Ok(Handle { server, control, office })
     }
 }
 
@@ -132,10 +123,7 @@ impl Handle {
 
     /// Waits until `enough` holds of the counts; false when `deadline` passes first.
     pub async fn wait_until(&self, deadline: Duration, enough: impl Fn(&Counts) -> bool) -> bool {
-        self.office
-            .mails
-            .wait_until(deadline, |kept| enough(&kept.counts()))
-            .await
+        self.office.mails.wait_until(deadline, |kept| enough(&kept.counts())).await
     }
 
     /// Frees both ports and breaks off every session; what was held is gone with the handle.
@@ -177,11 +165,7 @@ struct Mailbox {
 
 impl Mailbox {
     fn counts(&self) -> Counts {
-        let ids: BTreeSet<&str> = self
-            .mails
-            .iter()
-            .filter_map(|mail| mail.message_id.as_deref())
-            .collect();
+        let ids: BTreeSet<&str> = self.mails.iter().filter_map(|mail| mail.message_id.as_deref()).collect();
         Counts {
             mails: self.mails.len(),
             message_ids: ids.len(),
@@ -218,20 +202,11 @@ impl Office {
     }
 
     fn refuses(&self, address: &str) -> bool {
-        self.options
-            .refused_recipients
-            .iter()
-            .any(|refused| refused.eq_ignore_ascii_case(address))
+        self.options.refused_recipients.iter().any(|refused| refused.eq_ignore_ascii_case(address))
     }
 
     fn find(&self, fits: impl Fn(&Mail) -> bool) -> Vec<Mail> {
-        self.mails.read(|kept| {
-            kept.mails
-                .iter()
-                .filter(|mail| fits(mail))
-                .cloned()
-                .collect()
-        })
+        self.mails.read(|kept| kept.mails.iter().filter(|mail| fits(mail)).cloned().collect())
     }
 }
 
@@ -244,18 +219,9 @@ struct Wanted {
 
 async fn mails(State(office): State<Office>, Query(wanted): Query<Wanted>) -> Json<Vec<Mail>> {
     Json(office.find(|mail| {
-        wanted
-            .message_id
-            .as_deref()
-            .is_none_or(|id| mail.has_message_id(id))
-            && wanted
-                .recipient
-                .as_deref()
-                .is_none_or(|address| mail.is_to(address))
-            && wanted
-                .subject
-                .as_deref()
-                .is_none_or(|subject| mail.subject.as_deref() == Some(subject))
+        wanted.message_id.as_deref().is_none_or(|id| mail.has_message_id(id))
+            && wanted.recipient.as_deref().is_none_or(|address| mail.is_to(address))
+            && wanted.subject.as_deref().is_none_or(|subject| mail.subject.as_deref() == Some(subject))
     }))
 }
 

@@ -5,9 +5,7 @@
 
 use std::io;
 
-use tokio::io::{
-    AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader,
-};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 use super::mail::Mail;
@@ -39,11 +37,7 @@ pub(super) async fn serve(stream: TcpStream, office: Office) -> io::Result<()> {
     if let Some(code) = fault.status {
         return reply(&mut write, &format!("{code} 4.3.2 as scripted")).await;
     }
-    reply(
-        &mut write,
-        &format!("220 {} ESMTP sandbox", office.options.hostname),
-    )
-    .await?;
+    reply(&mut write, &format!("220 {} ESMTP sandbox", office.options.hostname)).await?;
     let mut envelope = Envelope::default();
     while let Some(line) = command(&mut read).await? {
         match answer(&office, &mut envelope, &line, &mut read, &mut write).await? {
@@ -61,22 +55,12 @@ async fn answer(
     read: &mut (impl AsyncBufRead + Unpin),
     write: &mut (impl AsyncWrite + Unpin),
 ) -> io::Result<After> {
-    let verb = line
-        .split([' ', ':'])
-        .next()
-        .unwrap_or_default()
-        .to_ascii_uppercase();
+    let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
     let said = match verb.as_str() {
         "EHLO" => {
             *envelope = Envelope::default();
-            let Options {
-                hostname,
-                size_bytes_max,
-                ..
-            } = &office.options;
-            format!(
-                "250-{hostname}\r\n250-PIPELINING\r\n250-SIZE {size_bytes_max}\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES"
-            )
+            let Options { hostname, size_bytes_max, .. } = &office.options;
+            format!("250-{hostname}\r\n250-PIPELINING\r\n250-SIZE {size_bytes_max}\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES")
         }
         "HELO" => {
             *envelope = Envelope::default();
@@ -152,12 +136,7 @@ fn path<'a>(line: &'a str, keyword: &str) -> Option<(&'a str, &'a str)> {
     rest.trim_start().strip_prefix('<')?.split_once('>')
 }
 
-async fn data(
-    office: &Office,
-    envelope: &mut Envelope,
-    read: &mut (impl AsyncBufRead + Unpin),
-    write: &mut (impl AsyncWrite + Unpin),
-) -> io::Result<After> {
+async fn data(office: &Office, envelope: &mut Envelope, read: &mut (impl AsyncBufRead + Unpin), write: &mut (impl AsyncWrite + Unpin)) -> io::Result<After> {
     if envelope.to.is_empty() {
         reply(write, "503 5.5.1 MAIL and RCPT first").await?;
         return Ok(After::GoOn);
@@ -207,20 +186,11 @@ async fn content(read: &mut (impl AsyncBufRead + Unpin), bytes_max: usize) -> io
     loop {
         line.clear();
         // A piece is cut at 64 KiB, so a line without an end cannot fill the memory.
-        if (&mut *read)
-            .take(64 * 1024)
-            .read_until(b'\n', &mut line)
-            .await?
-            == 0
-        {
+        if (&mut *read).take(64 * 1024).read_until(b'\n', &mut line).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         if at_line_start && line == b".\r\n" {
-            return Ok(if too_large {
-                Content::TooLarge
-            } else {
-                Content::Whole(kept)
-            });
+            return Ok(if too_large { Content::TooLarge } else { Content::Whole(kept) });
         }
         let piece = match line.strip_prefix(b".") {
             Some(unstuffed) if at_line_start => unstuffed,
@@ -237,12 +207,7 @@ async fn content(read: &mut (impl AsyncBufRead + Unpin), bytes_max: usize) -> io
 /// The next command line without its end; none when the client has gone.
 async fn command(read: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<String>> {
     let mut line = Vec::new();
-    if read
-        .take(COMMAND_BYTES_MAX)
-        .read_until(b'\n', &mut line)
-        .await?
-        == 0
-    {
+    if read.take(COMMAND_BYTES_MAX).read_until(b'\n', &mut line).await? == 0 {
         return Ok(None);
     }
     if !line.ends_with(b"\n") {

@@ -67,15 +67,8 @@ fn item(number: u32) -> Value {
 /// A signed order of as many items, as the prescriber's system would send it.
 fn order(items: u32) -> Value {
     let numbers: Vec<u32> = (1..=items).collect();
-    let focus: Vec<Value> = numbers
-        .iter()
-        .chain(&[20, 21])
-        .map(|number| json!({ "reference": urn(*number) }))
-        .collect();
-    let targets: Vec<Value> = numbers
-        .iter()
-        .map(|number| json!({ "reference": urn(*number) }))
-        .collect();
+    let focus: Vec<Value> = numbers.iter().chain(&[20, 21]).map(|number| json!({ "reference": urn(*number) })).collect();
+    let targets: Vec<Value> = numbers.iter().map(|number| json!({ "reference": urn(*number) })).collect();
     let mut entry = vec![json!({ "fullUrl": urn(10), "resource": {
         "resourceType": "MessageHeader",
         "eventCoding": { "system": "https://fhir.nhs.uk/CodeSystem/message-event", "code": "prescription-order" },
@@ -84,11 +77,7 @@ fn order(items: u32) -> Value {
         "source": { "endpoint": "https://example.test" },
         "focus": focus,
     } })];
-    entry.extend(
-        numbers
-            .iter()
-            .map(|number| json!({ "fullUrl": urn(*number), "resource": item(*number) })),
-    );
+    entry.extend(numbers.iter().map(|number| json!({ "fullUrl": urn(*number), "resource": item(*number) })));
     entry.extend([
         json!({ "fullUrl": urn(20), "resource": { "resourceType": "Patient", "identifier": [
             { "system": "https://fhir.nhs.uk/Id/nhs-number", "value": "9990000018" },
@@ -137,11 +126,7 @@ fn cancellation(item: u32) -> Value {
     bundle
 }
 
-async fn try_post(
-    eps: &Handle,
-    operation: &str,
-    bundle: &Value,
-) -> reqwest::Result<(StatusCode, Value)> {
+async fn try_post(eps: &Handle, operation: &str, bundle: &Value) -> reqwest::Result<(StatusCode, Value)> {
     let response = Client::new()
         .post(format!("{}/FHIR/R4/{operation}", eps.url()))
         .bearer_auth("user-restricted")
@@ -159,19 +144,13 @@ async fn process(eps: &Handle, bundle: &Value) -> (StatusCode, Value) {
 }
 
 fn issue(outcome: &Value) -> &str {
-    outcome["issue"][0]["details"]["coding"][0]["code"]
-        .as_str()
-        .unwrap_or_default()
+    outcome["issue"][0]["details"]["coding"][0]["code"].as_str().unwrap_or_default()
 }
 
 /// The outcome of a cancellation in the status history of the answered item.
 fn outcome(bundle: &Value) -> &str {
-    let extensions = bundle["entry"][1]["resource"]["extension"]
-        .as_array()
-        .unwrap();
-    extensions.last().unwrap()["extension"][0]["valueCoding"]["code"]
-        .as_str()
-        .unwrap()
+    let extensions = bundle["entry"][1]["resource"]["extension"].as_array().unwrap();
+    extensions.last().unwrap()["extension"][0]["valueCoding"]["code"].as_str().unwrap()
 }
 
 #[tokio::test]
@@ -181,19 +160,11 @@ async fn a_prescription_is_prepared_signed_and_accepted() {
     unsigned["entry"].as_array_mut().unwrap().pop();
     let (status, parameters) = try_post(&eps, "$prepare", &unsigned).await.unwrap();
     assert_eq!(status, StatusCode::OK);
-    let names: Vec<&Value> = parameters["parameter"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|one| &one["name"])
-        .collect();
+    let names: Vec<&Value> = parameters["parameter"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
     assert_eq!(names, ["digest", "timestamp", "algorithm"]);
 
     let (status, answer) = process(&eps, &order(4)).await;
-    assert_eq!(
-        (status, &answer["issue"][0]["code"]),
-        (StatusCode::OK, &json!("informational"))
-    );
+    assert_eq!((status, &answer["issue"][0]["code"]), (StatusCode::OK, &json!("informational")));
     let kept = eps.order(SHORT_ID).unwrap();
     assert_eq!((kept.items.len(), kept.times_submitted), (4, 1));
     assert_eq!(eps.order(&uuid(90)), Some(kept));
@@ -203,11 +174,7 @@ async fn a_prescription_is_prepared_signed_and_accepted() {
 #[tokio::test]
 async fn without_a_bearer_token_nothing_is_taken() {
     let eps = start().await;
-    let response = Client::new()
-        .post(format!("{}/FHIR/R4/$process-message", eps.url()))
-        .body(order(1).to_string())
-        .send()
-        .await;
+    let response = Client::new().post(format!("{}/FHIR/R4/$process-message", eps.url())).body(order(1).to_string()).send().await;
     assert_eq!(response.unwrap().status(), StatusCode::UNAUTHORIZED);
     assert_eq!(eps.counts().orders, 0);
 }
@@ -217,26 +184,18 @@ async fn a_repeat_is_a_duplicate_and_one_order_is_kept() {
     let eps = start().await;
     process(&eps, &order(1)).await;
     let (status, again) = process(&eps, &order(1)).await;
-    assert_eq!(
-        (status, issue(&again)),
-        (StatusCode::BAD_REQUEST, "DUPLICATE_PRESCRIPTION_ID")
-    );
+    assert_eq!((status, issue(&again)), (StatusCode::BAD_REQUEST, "DUPLICATE_PRESCRIPTION_ID"));
     let (_, another) = process(&eps, &order(2)).await;
     assert_eq!(issue(&another), "DUPLICATE_PRESCRIPTION_ID");
     let kept = eps.order(SHORT_ID).unwrap();
-    assert_eq!(
-        (kept.items.len(), kept.times_submitted, kept.times_differing),
-        (1, 3, 1)
-    );
+    assert_eq!((kept.items.len(), kept.times_submitted, kept.times_differing), (1, 3, 1));
     assert_eq!(eps.counts().duplicates, 2);
 }
 
 #[tokio::test]
 async fn an_order_whose_reply_is_lost_is_kept_and_its_repeat_is_a_duplicate() {
     let eps = start().await;
-    eps.faults()
-        .script(Fault::lost_reply().on("order"))
-        .unwrap();
+    eps.faults().script(Fault::lost_reply().on("order")).unwrap();
     assert!(try_post(&eps, "$process-message", &order(1)).await.is_err());
     assert_eq!(eps.counts().orders, 1);
     let (_, again) = process(&eps, &order(1)).await;
@@ -246,9 +205,7 @@ async fn an_order_whose_reply_is_lost_is_kept_and_its_repeat_is_a_duplicate() {
 #[tokio::test]
 async fn a_late_answer_comes_after_the_order_was_kept() {
     let eps = start().await;
-    eps.faults()
-        .script(Fault::delay(Duration::from_secs(600)).on("order"))
-        .unwrap();
+    eps.faults().script(Fault::delay(Duration::from_secs(600)).on("order")).unwrap();
     let bundle = order(1);
     let waiting = process(&eps, &bundle);
     tokio::select! {
@@ -260,18 +217,10 @@ async fn a_late_answer_comes_after_the_order_was_kept() {
 #[tokio::test]
 async fn scripted_refusals_and_failures_keep_nothing() {
     let eps = start().await;
-    eps.faults()
-        .script_all([Fault::refuse("PATIENT_DECEASED"), Fault::status(503)])
-        .unwrap();
+    eps.faults().script_all([Fault::refuse("PATIENT_DECEASED"), Fault::status(503)]).unwrap();
     let (status, deceased) = process(&eps, &order(1)).await;
-    assert_eq!(
-        (status, issue(&deceased)),
-        (StatusCode::BAD_REQUEST, "PATIENT_DECEASED")
-    );
-    assert_eq!(
-        process(&eps, &order(1)).await.0,
-        StatusCode::SERVICE_UNAVAILABLE
-    );
+    assert_eq!((status, issue(&deceased)), (StatusCode::BAD_REQUEST, "PATIENT_DECEASED"));
+    assert_eq!(process(&eps, &order(1)).await.0, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(eps.counts().orders, 0);
     assert_eq!(process(&eps, &order(1)).await.0, StatusCode::OK);
 }
@@ -284,10 +233,7 @@ async fn a_broken_rule_is_answered_with_its_own_code() {
     let mut twice_the_same_item = order(2);
     twice_the_same_item["entry"][2]["resource"]["identifier"][0]["value"] = json!(uuid(1));
     let cases = [
-        (
-            with_short_id(order(1), "269CA9-A99968-4577BP"),
-            "INVALID_CHECK_DIGIT",
-        ),
+        (with_short_id(order(1), "269CA9-A99968-4577BP"), "INVALID_CHECK_DIGIT"),
         (order(5), "INVALID_NUMBER_MEDICATIONREQUESTS"),
         (order(0), "INVALID_NUMBER_MEDICATIONREQUESTS"),
         (unsigned, "MISSING_DIGITAL_SIGNATURE"),
@@ -308,22 +254,14 @@ async fn items_that_disagree_in_a_common_field_are_refused() {
         ("/authoredOn", "authoredOn"),
         ("/subject/reference", "subject"),
         ("/groupIdentifier/value", "groupIdentifier"),
-        (
-            "/dispenseRequest/validityPeriod/start",
-            "dispenseRequest.validityPeriod",
-        ),
+        ("/dispenseRequest/validityPeriod/start", "dispenseRequest.validityPeriod"),
         ("/extension/0/valueCoding/code", "PrescriptionType"),
     ] {
         let mut bundle = order(2);
         *bundle["entry"][2]["resource"].pointer_mut(pointer).unwrap() = json!("another");
         let (_, answer) = process(&eps, &bundle).await;
         let expected = format!("All MedicationRequests must have the same {name}");
-        let displays: Vec<&Value> = answer["issue"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|one| &one["details"]["coding"][0]["display"])
-            .collect();
+        let displays: Vec<&Value> = answer["issue"].as_array().unwrap().iter().map(|one| &one["details"]["coding"][0]["display"]).collect();
         assert!(displays.contains(&&json!(expected)), "{name}: {displays:?}");
     }
 }
@@ -335,17 +273,9 @@ async fn what_is_not_a_message_is_refused() {
     nameless["identifier"] = Value::Null;
     let mut headless = order(1);
     headless["entry"].as_array_mut().unwrap().remove(0);
-    for bundle in [
-        json!([]),
-        json!({ "resourceType": "Patient" }),
-        nameless,
-        headless,
-    ] {
+    for bundle in [json!([]), json!({ "resourceType": "Patient" }), nameless, headless] {
         let (status, answer) = process(&eps, &bundle).await;
-        assert_eq!(
-            (status, issue(&answer)),
-            (StatusCode::BAD_REQUEST, "INVALID_MESSAGE")
-        );
+        assert_eq!((status, issue(&answer)), (StatusCode::BAD_REQUEST, "INVALID_MESSAGE"));
     }
 }
 
@@ -355,24 +285,12 @@ async fn one_item_is_cancelled_once() {
     process(&eps, &order(2)).await;
     let (status, answer) = process(&eps, &cancellation(2)).await;
     assert_eq!((status, outcome(&answer)), (StatusCode::OK, "R-0001"));
-    assert_eq!(
-        answer["entry"][0]["resource"]["response"]["identifier"],
-        json!(uuid(81))
-    );
-    let statuses: Vec<ItemStatus> = eps
-        .order(SHORT_ID)
-        .unwrap()
-        .items
-        .iter()
-        .map(|item| item.status)
-        .collect();
+    assert_eq!(answer["entry"][0]["resource"]["response"]["identifier"], json!(uuid(81)));
+    let statuses: Vec<ItemStatus> = eps.order(SHORT_ID).unwrap().items.iter().map(|item| item.status).collect();
     assert_eq!(statuses, [ItemStatus::Active, ItemStatus::Cancelled]);
 
     let (status, answer) = process(&eps, &cancellation(2)).await;
-    assert_eq!(
-        (status, outcome(&answer)),
-        (StatusCode::BAD_REQUEST, "R-0006")
-    );
+    assert_eq!((status, outcome(&answer)), (StatusCode::BAD_REQUEST, "R-0006"));
     let (_, answer) = process(&eps, &with_short_id(cancellation(1), OTHER_ID)).await;
     assert_eq!(outcome(&answer), "R-0008");
 }
@@ -381,19 +299,11 @@ async fn one_item_is_cancelled_once() {
 async fn a_cancellation_turns_out_as_scripted() {
     let eps = start().await;
     process(&eps, &order(1)).await;
-    eps.faults()
-        .script(Fault::refuse("R-0002").on("cancel"))
-        .unwrap();
+    eps.faults().script(Fault::refuse("R-0002").on("cancel")).unwrap();
     let (status, answer) = process(&eps, &cancellation(1)).await;
-    assert_eq!(
-        (status, outcome(&answer)),
-        (StatusCode::BAD_REQUEST, "R-0002")
-    );
+    assert_eq!((status, outcome(&answer)), (StatusCode::BAD_REQUEST, "R-0002"));
     assert_eq!(answer["entry"][1]["resource"]["status"], "active");
-    assert_eq!(
-        eps.order(SHORT_ID).unwrap().items[0].status,
-        ItemStatus::Active
-    );
+    assert_eq!(eps.order(SHORT_ID).unwrap().items[0].status, ItemStatus::Active);
     assert_eq!(eps.cancellations()[0].outcome, "R-0002");
 }
 
@@ -403,52 +313,18 @@ async fn faults_and_contents_are_reached_over_http() {
     let control = |path: &str| format!("{}/_sandbox/{path}", eps.url());
     let client = Client::new();
     let script = json!({ "next": [{ "status": 503, "times": 2 }, { "drop_before_reply": true }] });
-    let scripted = client
-        .post(control("faults"))
-        .json(&script)
-        .send()
-        .await
-        .unwrap();
+    let scripted = client.post(control("faults")).json(&script).send().await.unwrap();
     assert_eq!(scripted.status(), StatusCode::NO_CONTENT);
-    assert_eq!(
-        process(&eps, &order(1)).await.0,
-        StatusCode::SERVICE_UNAVAILABLE
-    );
-    let waiting: Value = client
-        .get(control("faults"))
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
-    assert_eq!(
-        waiting,
-        json!({ "next": [{ "status": 503 }, { "drop_before_reply": true }] })
-    );
+    assert_eq!(process(&eps, &order(1)).await.0, StatusCode::SERVICE_UNAVAILABLE);
+    let waiting: Value = client.get(control("faults")).send().await.unwrap().json().await.unwrap();
+    assert_eq!(waiting, json!({ "next": [{ "status": 503 }, { "drop_before_reply": true }] }));
     client.delete(control("faults")).send().await.unwrap();
     assert_eq!(process(&eps, &order(1)).await.0, StatusCode::OK);
 
-    let kept: Value = client
-        .get(control(&format!("orders/{SHORT_ID}")))
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let kept: Value = client.get(control(&format!("orders/{SHORT_ID}"))).send().await.unwrap().json().await.unwrap();
     assert_eq!(kept["times_submitted"], 1);
-    let missing = client
-        .get(control(&format!("orders/{OTHER_ID}")))
-        .send()
-        .await
-        .unwrap();
+    let missing = client.get(control(&format!("orders/{OTHER_ID}"))).send().await.unwrap();
     assert_eq!(missing.status(), StatusCode::NOT_FOUND);
-    let harmless = client
-        .post(control("faults"))
-        .json(&json!({ "next": [{}] }))
-        .send()
-        .await
-        .unwrap();
+    let harmless = client.post(control("faults")).json(&json!({ "next": [{}] })).send().await.unwrap();
     assert_eq!(harmless.status(), StatusCode::BAD_REQUEST);
 }

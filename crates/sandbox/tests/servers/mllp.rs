@@ -5,8 +5,7 @@ use tokio::net::TcpStream;
 
 use crate::any_port;
 
-const DOCUMENT: &str =
-    "MSH|^~\\&|HUB|R1F|TIE|RHU|20260302030000||MDM^T02|M1|P|2.4\rEVN|T02|20260302030000\r";
+const DOCUMENT: &str = "MSH|^~\\&|HUB|R1F|TIE|RHU|20260302030000||MDM^T02|M1|P|2.4\rEVN|T02|20260302030000\r";
 
 async fn start(options: Options) -> Handle {
     Receiver::start(any_port(), options).await.unwrap()
@@ -24,10 +23,7 @@ async fn reply(stream: &mut BufReader<TcpStream>) -> String {
     let mut reply = Vec::new();
     stream.read_until(0x1C, &mut reply).await.unwrap();
     assert_eq!(stream.read_u8().await.unwrap(), b'\r');
-    String::from_utf8(reply)
-        .unwrap()
-        .trim_matches(['\x0b', '\x1c'])
-        .to_owned()
+    String::from_utf8(reply).unwrap().trim_matches(['\x0b', '\x1c']).to_owned()
 }
 
 #[tokio::test]
@@ -40,26 +36,14 @@ async fn a_message_is_kept_and_acknowledged_with_its_own_control_id() {
     assert!(reply.contains("|ACK^T02^ACK|"), "{reply}");
     assert!(reply.ends_with("\rMSA|AA|M1\r"), "{reply}");
     let message = &receiver.messages()[0];
-    assert_eq!(
-        (message.message_type.as_str(), message.content.as_str()),
-        ("MDM^T02", DOCUMENT)
-    );
+    assert_eq!((message.message_type.as_str(), message.content.as_str()), ("MDM^T02", DOCUMENT));
 }
 
 #[tokio::test]
 async fn frames_split_or_joined_and_noise_between_them_are_read() {
-    let receiver = start(Options {
-        code: "CA".to_owned(),
-        ..Options::default()
-    })
-    .await;
+    let receiver = start(Options { code: "CA".to_owned(), ..Options::default() }).await;
     let mut stream = connect(&receiver).await;
-    let two = [
-        framed(DOCUMENT),
-        b"\r\n ".to_vec(),
-        framed(&DOCUMENT.replace("M1", "M2")),
-    ]
-    .concat();
+    let two = [framed(DOCUMENT), b"\r\n ".to_vec(), framed(&DOCUMENT.replace("M1", "M2"))].concat();
     let (first, rest) = two.split_at(30);
     stream.write_all(first).await.unwrap();
     stream.flush().await.unwrap();
@@ -77,23 +61,13 @@ async fn frames_split_or_joined_and_noise_between_them_are_read() {
 #[tokio::test]
 async fn scripted_refusals_are_answered_and_not_kept() {
     let receiver = start(Options::default()).await;
-    receiver
-        .faults()
-        .script_all([Fault::refuse("AE"), Fault::refuse("AR")])
-        .unwrap();
+    receiver.faults().script_all([Fault::refuse("AE"), Fault::refuse("AR")]).unwrap();
     let mut stream = connect(&receiver).await;
     for code in ["AE", "AR", "AA"] {
         stream.write_all(&framed(DOCUMENT)).await.unwrap();
-        assert!(
-            reply(&mut stream)
-                .await
-                .ends_with(&format!("MSA|{code}|M1\r"))
-        );
+        assert!(reply(&mut stream).await.ends_with(&format!("MSA|{code}|M1\r")));
     }
-    assert_eq!(
-        (receiver.counts().messages, receiver.counts().refused),
-        (1, 2)
-    );
+    assert_eq!((receiver.counts().messages, receiver.counts().refused), (1, 2));
 }
 
 #[tokio::test]
@@ -109,10 +83,7 @@ async fn a_message_whose_reply_is_lost_is_kept_and_a_repeat_shows() {
     let mut stream = connect(&receiver).await;
     stream.write_all(&framed(DOCUMENT)).await.unwrap();
     reply(&mut stream).await;
-    assert_eq!(
-        (receiver.counts().messages, receiver.counts().control_ids),
-        (2, 1)
-    );
+    assert_eq!((receiver.counts().messages, receiver.counts().control_ids), (2, 1));
 }
 
 #[tokio::test]
@@ -126,11 +97,7 @@ async fn what_has_no_header_is_rejected() {
 
 #[tokio::test]
 async fn a_frame_beyond_the_limit_ends_the_session() {
-    let receiver = start(Options {
-        frame_bytes_max: 64,
-        ..Options::default()
-    })
-    .await;
+    let receiver = start(Options { frame_bytes_max: 64, ..Options::default() }).await;
     let mut stream = connect(&receiver).await;
     stream.write_all(&framed(DOCUMENT)).await.unwrap();
     let mut said = Vec::new();
@@ -147,10 +114,7 @@ async fn messages_are_found_over_http() {
     stream.write_all(&framed(DOCUMENT)).await.unwrap();
     reply(&mut stream).await;
     for (control_id, found) in [("M1", 1), ("M2", 0)] {
-        let url = format!(
-            "{}/_sandbox/messages?control_id={control_id}",
-            receiver.control_url()
-        );
+        let url = format!("{}/_sandbox/messages?control_id={control_id}", receiver.control_url());
         let messages: serde_json::Value = reqwest::get(url).await.unwrap().json().await.unwrap();
         assert_eq!(messages.as_array().unwrap().len(), found);
     }

@@ -11,9 +11,7 @@ type Transport = AsyncSmtpTransport<Tokio1Executor>;
 
 async fn start(options: Options) -> (Handle, Transport) {
     let server = Smtp::start(any_port(), options).await.unwrap();
-    let transport = Transport::builder_dangerous("127.0.0.1")
-        .port(server.addr().port())
-        .build();
+    let transport = Transport::builder_dangerous("127.0.0.1").port(server.addr().port()).build();
     (server, transport)
 }
 
@@ -24,10 +22,7 @@ fn plan(to: &str) -> Message {
         .subject("Care plan – agreed")
         .message_id(Some("<plan-1@example.test>".to_owned()))
         .header(ContentType::TEXT_PLAIN)
-        .body(
-            ".A line that starts with a dot\r\n.\r\nObservations every 4 hours, café at 3"
-                .to_owned(),
-        )
+        .body(".A line that starts with a dot\r\n.\r\nObservations every 4 hours, café at 3".to_owned())
         .unwrap()
 }
 
@@ -41,16 +36,9 @@ async fn a_mail_of_the_ordinary_client_arrives_whole() {
     assert_eq!(mail.from, "hub@example.test");
     assert_eq!(mail.to, ["home@example.test"]);
     assert_eq!(mail.subject.as_deref(), Some("Care plan – agreed"));
-    assert!(
-        mail.header("content-type")
-            .unwrap()
-            .starts_with("text/plain")
-    );
+    assert!(mail.header("content-type").unwrap().starts_with("text/plain"));
     // The client ends the last line if the writer did not.
-    assert_eq!(
-        mail.text(),
-        ".A line that starts with a dot\r\n.\r\nObservations every 4 hours, café at 3\r\n"
-    );
+    assert_eq!(mail.text(), ".A line that starts with a dot\r\n.\r\nObservations every 4 hours, café at 3\r\n");
 }
 
 #[tokio::test]
@@ -67,25 +55,9 @@ async fn a_mail_whose_reply_is_lost_is_kept_and_a_repeat_shows() {
 #[tokio::test]
 async fn transient_and_permanent_refusals_keep_nothing() {
     let (server, transport) = start(Options::default()).await;
-    server
-        .faults()
-        .script_all([
-            Fault::status(451),
-            Fault::refuse("POLICY"),
-            Fault::status(421).on("connect"),
-            Fault::status(450).on("rcpt"),
-        ])
-        .unwrap();
-    assert!(
-        transport
-            .send(plan("home@example.test"))
-            .await
-            .unwrap_err()
-            .is_transient()
-    );
-    let again = Transport::builder_dangerous("127.0.0.1")
-        .port(server.addr().port())
-        .build();
+    server.faults().script_all([Fault::status(451), Fault::refuse("POLICY"), Fault::status(421).on("connect"), Fault::status(450).on("rcpt")]).unwrap();
+    assert!(transport.send(plan("home@example.test")).await.unwrap_err().is_transient());
+    let again = Transport::builder_dangerous("127.0.0.1").port(server.addr().port()).build();
     assert!(again.send(plan("home@example.test")).await.is_err());
     assert!(transport.send(plan("home@example.test")).await.is_err());
     assert!(transport.send(plan("home@example.test")).await.is_err());
@@ -97,18 +69,9 @@ async fn transient_and_permanent_refusals_keep_nothing() {
 
 #[tokio::test]
 async fn a_refused_recipient_is_a_permanent_error() {
-    let options = Options {
-        refused_recipients: ["gone@example.test".to_owned()].into(),
-        ..Options::default()
-    };
+    let options = Options { refused_recipients: ["gone@example.test".to_owned()].into(), ..Options::default() };
     let (server, transport) = start(options).await;
-    assert!(
-        transport
-            .send(plan("Gone@example.test"))
-            .await
-            .unwrap_err()
-            .is_permanent()
-    );
+    assert!(transport.send(plan("Gone@example.test")).await.unwrap_err().is_permanent());
     assert_eq!(server.counts().recipients_refused, 1);
     transport.send(plan("home@example.test")).await.unwrap();
     assert_eq!(server.mails_to("HOME@example.test").len(), 1);
@@ -116,31 +79,13 @@ async fn a_refused_recipient_is_a_permanent_error() {
 
 #[tokio::test]
 async fn a_mail_beyond_the_limit_is_refused_and_the_session_goes_on() {
-    let (server, transport) = start(Options {
-        size_bytes_max: 100,
-        ..Options::default()
-    })
-    .await;
-    assert!(
-        transport
-            .send(plan("home@example.test"))
-            .await
-            .unwrap_err()
-            .is_permanent()
-    );
+    let (server, transport) = start(Options { size_bytes_max: 100, ..Options::default() }).await;
+    assert!(transport.send(plan("home@example.test")).await.unwrap_err().is_permanent());
     assert_eq!((server.counts().mails, server.counts().too_large), (0, 1));
 
     let script = "EHLO x\r\nMAIL FROM:<a@example.test>\r\nRCPT TO:<b@example.test>\r\nDATA\r\n\r\nshort\r\n.\r\nQUIT\r\n";
-    assert!(
-        talk(&server, script)
-            .await
-            .ends_with("250 2.0.0 kept as 1\r\n221 2.0.0 goodbye\r\n")
-    );
-    let declared = talk(
-        &server,
-        "EHLO x\r\nMAIL FROM:<a@example.test> SIZE=101\r\nQUIT\r\n",
-    )
-    .await;
+    assert!(talk(&server, script).await.ends_with("250 2.0.0 kept as 1\r\n221 2.0.0 goodbye\r\n"));
+    let declared = talk(&server, "EHLO x\r\nMAIL FROM:<a@example.test> SIZE=101\r\nQUIT\r\n").await;
     assert!(declared.contains("552 5.3.4"));
 }
 
@@ -163,36 +108,24 @@ async fn commands_out_of_order_or_unknown_are_answered_as_such() {
     )
     .await;
     let codes: Vec<&str> = said.lines().map(|line| &line[..3]).collect();
-    assert_eq!(
-        codes,
-        [
-            "220", "250", "503", "503", "501", "250", "503", "250", "250", "500", "502", "252",
-            "221"
-        ]
-    );
+    assert_eq!(codes, ["220", "250", "503", "503", "501", "250", "503", "250", "250", "500", "502", "252", "221"]);
 }
 
 #[tokio::test]
 async fn a_bare_line_feed_does_not_end_a_mail() {
     let (server, _) = start(Options::default()).await;
-    let said = talk(
-        &server,
-        "HELO x\r\nMAIL FROM:<a@example.test>\r\nRCPT TO:<b@example.test>\r\nDATA\r\n\r\none\n.\nMAIL FROM:<c@example.test>\r\n.\r\nQUIT\r\n",
-    )
-    .await;
+    let said =
+        talk(&server, "HELO x\r\nMAIL FROM:<a@example.test>\r\nRCPT TO:<b@example.test>\r\nDATA\r\n\r\none\n.\nMAIL FROM:<c@example.test>\r\n.\r\nQUIT\r\n")
+            .await;
     assert!(said.contains("kept as 1"));
-    assert_eq!(
-        server.mails()[0].body,
-        "one\n.\nMAIL FROM:<c@example.test>\r\n"
-    );
+    assert_eq!(server.mails()[0].body, "one\n.\nMAIL FROM:<c@example.test>\r\n");
 }
 
 #[tokio::test]
 async fn a_mail_broken_off_in_the_middle_is_not_kept() {
     let (server, _) = start(Options::default()).await;
     let mut stream = BufReader::new(TcpStream::connect(server.addr()).await.unwrap());
-    let script =
-        "HELO x\r\nMAIL FROM:<a@example.test>\r\nRCPT TO:<b@example.test>\r\nDATA\r\n\r\nhalf a";
+    let script = "HELO x\r\nMAIL FROM:<a@example.test>\r\nRCPT TO:<b@example.test>\r\nDATA\r\n\r\nhalf a";
     stream.write_all(script.as_bytes()).await.unwrap();
     let mut line = String::new();
     while !line.starts_with("354") {
@@ -219,10 +152,7 @@ async fn mails_are_found_over_http() {
     for (query, found) in [
         ("", 1),
         ("?message_id=plan-1@example.test", 1),
-        (
-            "?recipient=home@example.test&subject=Care%20plan%20%E2%80%93%20agreed",
-            1,
-        ),
+        ("?recipient=home@example.test&subject=Care%20plan%20%E2%80%93%20agreed", 1),
         ("?recipient=other@example.test", 0),
     ] {
         let url = format!("{}/_sandbox/mails{query}", server.control_url());
@@ -230,11 +160,6 @@ async fn mails_are_found_over_http() {
         assert_eq!(mails.as_array().unwrap().len(), found, "{query}");
     }
     let script = serde_json::json!({ "next": [{ "status": 451 }] });
-    client
-        .post(format!("{}/_sandbox/faults", server.control_url()))
-        .json(&script)
-        .send()
-        .await
-        .unwrap();
+    client.post(format!("{}/_sandbox/faults", server.control_url())).json(&script).send().await.unwrap();
     assert!(transport.send(plan("home@example.test")).await.is_err());
 }

@@ -1,7 +1,7 @@
 //! Who a caller means: what was said about a provisional resident, against what the directory knows.
 
 use super::{Person, TaskKind};
-use hearthline_nhs::{DateOfBirth, NhsNumber, Personal, PersonName, ResidentId};
+use hearthline_nhs::{DateOfBirth, NhsNumber, PersonName, Personal, ResidentId};
 
 /// An NHS number as a caller gave it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -64,11 +64,9 @@ pub fn identify(said: &Said, holder: &Holder, has_home: bool) -> Identification 
     match (holder, &said.name, &said.date_of_birth) {
         (Holder::Resident { id, date_of_birth }, _, Some(said)) if date_of_birth.known() == Some(said) => Identification::Merge { into: *id },
         (Holder::Resident { id, .. }, ..) => Identification::Ask { kind: TaskKind::IdentityDisagrees, subject: Some(*id) },
-        (Holder::Nobody, Some(name), Some(date_of_birth)) if has_home && !name.is_unknown() => Identification::Register(Box::new(Person {
-            name: name.clone(),
-            date_of_birth: date_of_birth.clone(),
-            nhs_number: Some(number.clone()),
-        })),
+        (Holder::Nobody, Some(name), Some(date_of_birth)) if has_home && !name.is_unknown() => {
+            Identification::Register(Box::new(Person { name: name.clone(), date_of_birth: date_of_birth.clone(), nhs_number: Some(number.clone()) }))
+        }
         (Holder::Nobody, ..) => not_enough,
     }
 }

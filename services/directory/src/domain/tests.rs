@@ -4,7 +4,7 @@ use super::identify::{Holder, Identification, NumberSaid, Said, identify};
 use super::rejection::Rejection;
 use super::state::Resident;
 use super::{Person, TaskKind};
-use hearthline_nhs::{DateOfBirth, HomeId, NhsNumber, Personal, PersonName, ResidentId, TaskId};
+use hearthline_nhs::{DateOfBirth, HomeId, NhsNumber, PersonName, Personal, ResidentId, TaskId};
 use jiff::civil::date;
 
 const ONE: ResidentId = ResidentId::from_bytes([1; 16]);

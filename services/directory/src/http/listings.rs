@@ -13,7 +13,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
-const HOME_COLUMNS: &str = "select id, ods_code, name, town, postcode, beds, home_type, latitude, longitude, live_from, email_verified_on, practice_ods from homes";
+const HOME_COLUMNS: &str =
+    "select id, ods_code, name, town, postcode, beds, home_type, latitude, longitude, live_from, email_verified_on, practice_ods from homes";
 
 #[derive(Serialize)]
 pub(super) struct Homes {

@@ -1,11 +1,11 @@
 //! Residents: registering, finding, reading, merging and moving them. Every read of personal data is audited before it answers.
 
 use super::{State, refused};
+use crate::domain::Person;
 use crate::domain::decide::{self, Merge, RegisterResident};
 use crate::domain::events::{Event, MergeCause, RegistrationSource};
 use crate::domain::rejection::Rejection;
 use crate::domain::state::Registered;
-use crate::domain::Person;
 use crate::residents::RESIDENT_NHS;
 use axum::Json;
 use axum::extract::State as Extract;
@@ -52,7 +52,8 @@ pub(super) async fn register(Extract(state): Extract<State>, command: Command<Re
     let cause = service::cause(&command.caller, *id.bytes());
     let attempted = retrying::<u64, Problem, _, _>(state.streams.kernel.store.as_ref(), || async {
         let (known, version) = state.streams.resident(id).await?;
-        let register = RegisterResident { home, person: person.clone(), practice: practice.clone(), moved_in_on: Some(moved_in_on), source: RegistrationSource::Person };
+        let register =
+            RegisterResident { home, person: person.clone(), practice: practice.clone(), moved_in_on: Some(moved_in_on), source: RegistrationSource::Person };
         let events = decide::register_resident(&known, register).map_err(refused)?;
         let version_after = version + events.len() as u64;
         let mut unit = Unit { claims: vec![service::idempotent(&command.key, command.body_digest, id.into(), version_after, now)], ..Unit::default() };
@@ -98,7 +99,12 @@ pub(super) struct ResidentBody {
     nhs_number: Option<String>,
 }
 
-pub(super) async fn search(Extract(state): Extract<State>, caller: Caller, Reason(why): Reason, Search(body): Search<SearchBody>) -> Result<Json<Found>, Problem> {
+pub(super) async fn search(
+    Extract(state): Extract<State>,
+    caller: Caller,
+    Reason(why): Reason,
+    Search(body): Search<SearchBody>,
+) -> Result<Json<Found>, Problem> {
     let residents = match (body.nhs_number.as_deref(), body.date_of_birth.as_deref(), body.home_id) {
         (Some(number), Some(born), None) => by_number(&state, &nhs_number(number)?, &date_of_birth(born, now_us())?).await?,
         (None, None, Some(home)) => in_home(&state, HomeId::from_bytes(*home.as_bytes())).await?,
@@ -136,13 +142,23 @@ enum Change {
 }
 
 /// The resident in the path becomes an alias of the one in the body.
-pub(super) async fn merge(Extract(state): Extract<State>, PathOf(id): PathOf<Uuid>, if_match: IfMatch, command: Command<MergeBody>) -> Result<Receipt, Problem> {
+pub(super) async fn merge(
+    Extract(state): Extract<State>,
+    PathOf(id): PathOf<Uuid>,
+    if_match: IfMatch,
+    command: Command<MergeBody>,
+) -> Result<Receipt, Problem> {
     let into = ResidentId::from_bytes(*command.body.into.as_bytes());
     let change = Change::Merge { from: ResidentId::from_bytes(*id.as_bytes()) };
     on_stream(&state, &command, into, command.body.occurred_at.as_deref(), if_match, &change).await
 }
 
-pub(super) async fn decline_merge(Extract(state): Extract<State>, PathOf(id): PathOf<Uuid>, if_match: IfMatch, command: Command<MergeBody>) -> Result<Receipt, Problem> {
+pub(super) async fn decline_merge(
+    Extract(state): Extract<State>,
+    PathOf(id): PathOf<Uuid>,
+    if_match: IfMatch,
+    command: Command<MergeBody>,
+) -> Result<Receipt, Problem> {
     let into = ResidentId::from_bytes(*command.body.into.as_bytes());
     let change = Change::DeclineMerge { from: ResidentId::from_bytes(*id.as_bytes()) };
     on_stream(&state, &command, into, command.body.occurred_at.as_deref(), if_match, &change).await
@@ -156,7 +172,12 @@ pub(super) struct MoveBody {
     occurred_at: Option<String>,
 }
 
-pub(super) async fn move_home(Extract(state): Extract<State>, PathOf(id): PathOf<Uuid>, if_match: IfMatch, command: Command<MoveBody>) -> Result<Receipt, Problem> {
+pub(super) async fn move_home(
+    Extract(state): Extract<State>,
+    PathOf(id): PathOf<Uuid>,
+    if_match: IfMatch,
+    command: Command<MoveBody>,
+) -> Result<Receipt, Problem> {
     let on = day("moved_in_on", &command.body.moved_in_on, now_us())?;
     let home = HomeId::from_bytes(*command.body.home_id.as_bytes());
     must_be_a_home(&state, home).await?;
@@ -188,7 +209,14 @@ impl Change {
 }
 
 /// A command on one resident's stream: decided, appended under its key, repeated harmlessly.
-async fn on_stream<B>(state: &State, command: &Command<B>, id: ResidentId, occurred_at: Option<&str>, if_match: IfMatch, change: &Change) -> Result<Receipt, Problem> {
+async fn on_stream<B>(
+    state: &State,
+    command: &Command<B>,
+    id: ResidentId,
+    occurred_at: Option<&str>,
+    if_match: IfMatch,
+    change: &Change,
+) -> Result<Receipt, Problem> {
     let now = now_us();
     let occurred = occurred(state, &command.caller, occurred_at, now)?;
     let cause = service::cause(&command.caller, *id.bytes());
@@ -228,7 +256,12 @@ async fn by_number(state: &State, number: &NhsNumber, born: &DateOfBirth) -> Res
 
 async fn in_home(state: &State, home: HomeId) -> Result<Vec<ResidentBody>, Problem> {
     let store = &state.streams.kernel.store;
-    let rows = store.query("select id from identities where home = $1 and registered = 1 and not exists (select 1 from alias_edges where from_id = identities.id) order by id", &[(*home.bytes()).into()]).await?;
+    let rows = store
+        .query(
+            "select id from identities where home = $1 and registered = 1 and not exists (select 1 from alias_edges where from_id = identities.id) order by id",
+            &[(*home.bytes()).into()],
+        )
+        .await?;
     let mut found = Vec::with_capacity(rows.len());
     for row in rows {
         let id = ResidentId::from_bytes(row.id(0));

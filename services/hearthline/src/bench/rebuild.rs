@@ -3,7 +3,7 @@
 use super::{Figure, Options};
 use anyhow::Context;
 use hearthline_contracts::call as pb;
-use hearthline_contracts::envelope::{Environment, Envelope};
+use hearthline_contracts::envelope::{Envelope, Environment};
 use hearthline_contracts::topics::Topic;
 use hearthline_contracts::{outcome, topics, types, wire};
 use hearthline_eventing::{Consumed, Fact, Store, Unit, now_us};
@@ -47,7 +47,8 @@ fn a_call(n: u64) -> Vec<Fact> {
     let opened = pb::CallOpened { home_id: vec![(n % 104) as u8; 16].into(), channel: 1, reason: 1, resident: Some(resident.clone()), ..Default::default() };
     let observations = pb::ObservationsRecorded { resp_rate_per_min: Some(18), news2_total: Some(2), ..Default::default() };
     let decided = outcome::OutcomeDecided { call_id: call.to_vec().into(), call_version: 6, resident: Some(resident), disposition: 2 };
-    let claimed = outcome::AvoidanceClaimed { call_id: call.to_vec().into(), claim_id: uuid::Uuid::now_v7().as_bytes().to_vec().into(), kind: 1, ..Default::default() };
+    let claimed =
+        outcome::AvoidanceClaimed { call_id: call.to_vec().into(), claim_id: uuid::Uuid::now_v7().as_bytes().to_vec().into(), kind: 1, ..Default::default() };
     let calls = [
         wire::fact_bytes::<CallEvent>(opened),
         wire::fact_bytes::<CallEvent>(observations),

@@ -70,7 +70,11 @@ impl System {
 
 type Addresses = (SocketAddr, Option<SocketAddr>, crate::ops::Ops);
 
-async fn spawn(config: &Config, telemetry: &Arc<Telemetry>, only: Option<&str>) -> anyhow::Result<(Addresses, CancellationToken, tokio::task::JoinHandle<anyhow::Result<()>>)> {
+async fn spawn(
+    config: &Config,
+    telemetry: &Arc<Telemetry>,
+    only: Option<&str>,
+) -> anyhow::Result<(Addresses, CancellationToken, tokio::task::JoinHandle<anyhow::Result<()>>)> {
     let started: Started = up::start(config, telemetry, only.is_none(), only).await?;
     let addresses = (started.http, started.mllp, started.ops.clone());
     let stop = CancellationToken::new();

@@ -7,7 +7,14 @@ const OTHER: ResidentId = ResidentId::from_bytes([2; 16]);
 const HOME: HomeId = HomeId::from_bytes([9; 16]);
 
 fn details(class: VisitClass, method: &str) -> Details {
-    Details { class: Some(class), admission_method: method.into(), source: String::new(), site: String::new(), arrival: Arrival::Ambulance, arrival_code: "A".into() }
+    Details {
+        class: Some(class),
+        admission_method: method.into(),
+        source: String::new(),
+        site: String::new(),
+        arrival: Arrival::Ambulance,
+        arrival_code: "A".into(),
+    }
 }
 
 fn admission() -> Report {

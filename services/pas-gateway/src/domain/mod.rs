@@ -56,9 +56,17 @@ pub enum Confidence {
 /// Whom a visit is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
-    Resident { id: ResidentId, home: Option<HomeId>, confidence: Confidence },
+    Resident {
+        id: ResidentId,
+        home: Option<HomeId>,
+        confidence: Confidence,
+    },
     /// Nobody of the directory, at a home's address: the home is counted, the person is not kept.
-    Home { home: HomeId, rule: ResolverRule, confidence: Confidence },
+    Home {
+        home: HomeId,
+        rule: ResolverRule,
+        confidence: Confidence,
+    },
 }
 
 /// What a message says about the visit itself.

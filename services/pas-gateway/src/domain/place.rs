@@ -47,7 +47,19 @@ pub fn home_at(address: &PatientAddress, source: &str, homes: &[HomeAddress]) ->
 /// Upper case, letters and digits only, words parted by one space: `Oak Lodge, 12 High St.` → `OAK LODGE 12 HIGH ST`.
 fn comparable(text: &str) -> String {
     let spaced: String = text.replace(['\'', '’'], "").chars().map(|c| if c.is_alphanumeric() { c.to_ascii_uppercase() } else { ' ' }).collect();
-    spaced.split_whitespace().map(|word| if word == "STREET" { "ST" } else if word == "ROAD" { "RD" } else { word }).collect::<Vec<_>>().join(" ")
+    spaced
+        .split_whitespace()
+        .map(|word| {
+            if word == "STREET" {
+                "ST"
+            } else if word == "ROAD" {
+                "RD"
+            } else {
+                word
+            }
+        })
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Whole words only, so that `12 HIGH ST` is not found in `112 HIGH ST`.

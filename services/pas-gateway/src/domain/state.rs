@@ -61,13 +61,9 @@ impl Visit {
                 site: o.site.clone(),
                 rule: o.rule,
             }),
-            Event::VisitTransferred { class, admission_method, source, site, .. } => self.map(|stay| Stay {
-                class: *class,
-                admission_method: admission_method.clone(),
-                source: source.clone(),
-                site: site.clone(),
-                ..stay
-            }),
+            Event::VisitTransferred { class, admission_method, source, site, .. } => {
+                self.map(|stay| Stay { class: *class, admission_method: admission_method.clone(), source: source.clone(), site: site.clone(), ..stay })
+            }
             Event::VisitClosed { .. } => self.into_stay().map_or(Visit::Unknown, Visit::Closed),
             Event::VisitReopened { .. } => self.into_stay().map_or(Visit::Unknown, Visit::Open),
             Event::VisitCancelled { .. } => self.into_stay().map_or(Visit::Unknown, Visit::Cancelled),

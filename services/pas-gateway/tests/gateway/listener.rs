@@ -53,7 +53,10 @@ async fn frames_are_accepted_once_refused_by_name_and_interpreted_when_the_perso
     let world = &running.world;
     world.publish(&world.home(HOME, "Oak Lodge", "12 High Street", POSTCODE).await).await;
     world.publish(&world.registration([7; 16], &number(1), "1938-04-12", Some(HOME)).await).await;
-    until("the resident's tag", || async { !world.ports.store.query("select 1 from claims where scope = 'resident-nhs'", &[]).await.expect("readable").is_empty() }).await;
+    until("the resident's tag", || async {
+        !world.ports.store.query("select 1 from claims where scope = 'resident-nhs'", &[]).await.expect("readable").is_empty()
+    })
+    .await;
     until("the home", || async { !world.ports.store.query("select 1 from homes", &[]).await.expect("readable").is_empty() }).await;
 
     let mut sender = Sender::connect(running.address).await;

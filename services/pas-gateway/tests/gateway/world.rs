@@ -9,8 +9,8 @@ use hearthline_contracts::types::Demographics;
 use hearthline_contracts::{topics, wire};
 use hearthline_eventing::consumer::{Inbound, Reaction};
 use hearthline_eventing::{
-    Actor, Answer, Cause, Committed, Consumed, Fact, InboxChange, Kernel, NewEvent, Occurred, Ports, Recorded, Row, Store, StoreError, StoredBlob, Unit, Value, now_us,
-    timers,
+    Actor, Answer, Cause, Committed, Consumed, Fact, InboxChange, Kernel, NewEvent, Occurred, Ports, Recorded, Row, Store, StoreError, StoredBlob, Unit, Value,
+    now_us, timers,
 };
 use hearthline_interop::hl7v2::write::{Header, MessageWriter};
 use hearthline_interop::hl7v2::{Message, Reply};
@@ -71,14 +71,21 @@ impl World {
     /// A resident's registration as the directory composes it.
     pub async fn registration(&self, resident: [u8; 16], nhs_number: &str, born: &str, home: Option<[u8; 16]>) -> Fact {
         let demographics = Demographics { family_name: "Test".into(), date_of_birth: born.into(), nhs_number: nhs_number.into(), ..Demographics::default() };
-        let fact = dir::ResidentRegistered { home_id: home.map(|id| Bytes::copy_from_slice(&id)).unwrap_or_default(), has_nhs_number: true, ..Default::default() };
+        let fact =
+            dir::ResidentRegistered { home_id: home.map(|id| Bytes::copy_from_slice(&id)).unwrap_or_default(), has_nhs_number: true, ..Default::default() };
         let personal = dir::ResidentRegisteredPersonal { demographics: Some(demographics) }.encode_to_vec();
         self.compose(resident, "ResidentRegistered", wire::fact_bytes::<DirectoryEvent>(fact), Some(personal)).await
     }
 
     /// A home's registration as the directory composes it.
     pub async fn home(&self, id: [u8; 16], name: &str, line: &str, postcode: &str) -> Fact {
-        let fact = dir::HomeRegistered { ods_code: "VL001".into(), name: name.into(), address_lines: vec![line.into()], postcode: postcode.into(), ..Default::default() };
+        let fact = dir::HomeRegistered {
+            ods_code: "VL001".into(),
+            name: name.into(),
+            address_lines: vec![line.into()],
+            postcode: postcode.into(),
+            ..Default::default()
+        };
         self.compose(id, "HomeRegistered", wire::fact_bytes::<DirectoryEvent>(fact), None).await
     }
 

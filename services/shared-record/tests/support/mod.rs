@@ -78,7 +78,18 @@ impl World {
         tokio::spawn(http::serve(listener, shell.finish(built.router), stop.clone(), Duration::from_secs(5)));
         tokio::spawn(built.workers.run(stop.clone()));
         let base = format!("http://{address}");
-        Ok(World { folder, record, mail, kernel, backend, issuer, base, http: hearthline_runtime::client::build(|c| c).expect("a client"), versions: Mutex::default(), _stop: stop.drop_guard() })
+        Ok(World {
+            folder,
+            record,
+            mail,
+            kernel,
+            backend,
+            issuer,
+            base,
+            http: hearthline_runtime::client::build(|c| c).expect("a client"),
+            versions: Mutex::default(),
+            _stop: stop.drop_guard(),
+        })
     }
 
     /// A home with a secure address verified today, and a registered resident.
