@@ -34,6 +34,8 @@ create table if not exists records (
 /// Fresh records kept in memory per partition.
 const TAIL_RECORDS: usize = 1_024;
 const TAIL_BYTES: usize = 1 << 20;
+/// Published bytes after which the writer itself moves what its companion has left.
+const UNMOVED_BYTES_MAX: usize = 8 << 20;
 const RETENTION_US: i64 = 30 * 24 * 3_600 * 1_000_000;
 
 /// The embedded log. Cheap to clone.
@@ -267,6 +269,7 @@ impl Shared {
 
 async fn write(mut conn: SqliteConnection, shared: Arc<Shared>, mut queue: mpsc::Receiver<Job>) {
     let mut jobs = Vec::new();
+    let mut unmoved_bytes = 0;
     while queue.recv_many(&mut jobs, 64).await > 0 {
         let mut publishes = Vec::new();
         let mut close = None;
@@ -296,6 +299,7 @@ async fn write(mut conn: SqliteConnection, shared: Arc<Shared>, mut queue: mpsc:
         }
         let done = insert(&mut conn, &placed).await;
         if done.is_ok() {
+            unmoved_bytes += placed.iter().map(|r| r.payload.len()).sum::<usize>();
             shared.published(placed);
         } else {
             if let Err(error) = sqlx::raw_sql("rollback").execute(&mut conn).await {
@@ -310,6 +314,13 @@ async fn write(mut conn: SqliteConnection, shared: Arc<Shared>, mut queue: mpsc:
         for reply in replies {
             // The relay that asked may be stopping.
             let _ = reply.send(done.clone());
+        }
+        if unmoved_bytes > UNMOVED_BYTES_MAX {
+            unmoved_bytes = 0;
+            // Nobody writes meanwhile, so the write-ahead file can begin anew; beside a writer that never rests it only grows.
+            if let Err(error) = sqlx::raw_sql("pragma wal_checkpoint(passive)").execute(&mut conn).await {
+                tracing::warn!(%error, "the log's write-ahead file was not moved; it is tried again");
+            }
         }
         if let Some(reply) = close {
             if let Err(error) = conn.close().await {
