@@ -227,9 +227,6 @@ impl Writer {
     }
 
     async fn write(&mut self, batch: &mut Batch) -> Result<(), BatchError> {
-        if self.faults.before_commit() {
-            return Err(BatchError::Db(DbError::Failed("injected before the commit".to_owned())));
-        }
         let mut script = Script::default();
         script.push("begin immediate", &[]);
         let mark = match batch.last_event {
@@ -242,6 +239,10 @@ impl Writer {
         };
         let done = async {
             let mut tail = batch.run(&mut self.conn, script).await?;
+            if self.faults.before_commit() {
+                self.conn.run(tail).await?;
+                return Err(BatchError::Db(DbError::Failed("injected before the commit".to_owned())));
+            }
             tail.push("commit", &[]);
             self.conn.run(tail).await.map_err(BatchError::Db)
         }
