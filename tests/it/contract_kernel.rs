@@ -838,6 +838,58 @@ mod rebuilding {
         running.stop().await;
     }
 
+    /// A view that minds the order in which all facts came, which no service's view may: it shows the order of a replay.
+    struct Arrivals;
+
+    const ARRIVALS: hearthline_eventing::Table = hearthline_eventing::Table {
+        name: "arrivals",
+        columns: &["place", "event_id"],
+        key: 1,
+        ddl: "create table if not exists arrivals (place integer primary key, event_id blob not null);",
+    };
+
+    #[async_trait]
+    impl View for Arrivals {
+        fn tables(&self) -> &'static [hearthline_eventing::Table] {
+            &[ARRIVALS]
+        }
+        async fn apply(&self, tx: &mut hearthline_eventing::Tx<'_>, facts: &[Fact]) -> Result<(), hearthline_eventing::ViewError> {
+            let rows = tx.query("select coalesce(max(place), 0) from arrivals", &[]).await?;
+            tx.upsert(&ARRIVALS, (rows[0].int(0) + 1..).zip(facts).map(|(place, fact)| vec![place.into(), fact.event_id().into()]).collect());
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_rebuild_replays_own_and_others_facts_in_the_order_they_came() {
+        let folder = Folder::new();
+        let store = folder.store("kpi-projection", vec![Arc::new(Arrivals)]).await;
+        let (own, foreign) = (stream(), stream());
+        for n in 0..20u64 {
+            let row = bench::row(foreign, n + 1, Bytes::new());
+            let consumed = hearthline_eventing::Consumed {
+                subscription: "kpi-projection".to_owned(),
+                facts: vec![Fact { topic: TOPIC, envelope: row.envelope, sealed: None, payload: row.payload }],
+                tally: vec![(TOPIC, "applied", String::new(), 1)],
+                archive: true,
+                ..Default::default()
+            };
+            // Own events before, with, and without others'.
+            let own = match n % 3 {
+                0 => bench::unit(stream(), 0, 2),
+                1 => Unit::default(),
+                _ => {
+                    let version = store.read_stream(own, 0).await.unwrap().len() as u64;
+                    store.append(bench::unit(own, version, 1)).await.unwrap();
+                    Unit::default()
+                }
+            };
+            store.append(Unit { consumed: Some(consumed), ..own }).await.unwrap();
+        }
+        let rebuilt = store.rebuild(true).await.unwrap();
+        assert_eq!((rebuilt.live, rebuilt.facts), (rebuilt.rebuilt, 20 + 14 + 6));
+    }
+
     /// A view that folds wrongly while it is told to.
     struct Wrong(Arc<AtomicBool>, Folds);
 
