@@ -223,7 +223,8 @@ async fn health_and_metrics_answer_without_a_token() {
     let keys = keys();
     let shell = Shell::builder(keys.verifier.clone()).build();
     let server = serve(&shell, health.router().merge(telemetry.router())).await;
-    let get = |path: &str| reqwest::get(server.url(path));
+    let client = hearthline_runtime::client::build(|c| c).expect("a client");
+    let get = |path: &str| client.get(server.url(path)).send();
     assert_eq!(get("/livez").await.expect("answered").status(), 200);
     let starting = get("/readyz").await.expect("answered");
     assert_eq!(starting.status(), 503);

@@ -16,6 +16,9 @@ pub struct Client {
 impl Client {
     pub fn of_folder(folder: &Path) -> anyhow::Result<Self> {
         let admin = AdminFile::read(folder)?;
+        if cfg!(target_os = "linux") && !Path::new(&format!("/proc/{}", admin.pid)).exists() {
+            bail!("nothing runs on {}: process {} ended without stopping; start it again, nothing acknowledged is lost", folder.display(), admin.pid);
+        }
         let token =
             admin.token.context("admin.json holds no operator's token; the process uses another issuer: call its /ops routes with a token of that issuer")?;
         let http = hearthline_runtime::client::build(|c| c.timeout(Duration::from_secs(600)))?;

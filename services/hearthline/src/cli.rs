@@ -9,7 +9,6 @@ use clap::{Args, Parser, Subcommand};
 use hearthline_nhs::{HomeId, OdsCode};
 use hearthline_runtime::auth::{Grant, Issuer, Role};
 use hearthline_runtime::config::{Config, Sources};
-use hearthline_runtime::lock::DataFolder;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,6 +47,9 @@ pub enum Command {
         /// Does not start the sandbox servers for prescriptions, shared record and mail.
         #[arg(long)]
         no_sandbox: bool,
+        /// Stops when standard input closes: for a process that starts this one and must not leave it behind.
+        #[arg(long, hide = true)]
+        until_stdin_closes: bool,
     },
     /// Feeds a made-up week of 104 homes through the real sockets and shows what comes out.
     Demo(DemoArgs),
@@ -112,9 +114,9 @@ pub struct TokenArgs {
     /// care_home, call_handler, clinician, prescriber, analyst, operator, trust_engineer, privacy_officer or safety_officer.
     #[arg(long)]
     pub role: String,
-    /// ODS code of the organisation.
+    /// ODS code of the organisation (default: the hub's own, controller_ods).
     #[arg(long)]
-    pub org: String,
+    pub org: Option<String>,
     /// For care_home: the home's id.
     #[arg(long)]
     pub home: Option<String>,
@@ -221,12 +223,12 @@ pub enum BenchCommand {
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { common, command } = cli;
     match command {
-        Command::Up { no_sandbox } => up::run(&load(&common)?, !no_sandbox, None),
+        Command::Up { no_sandbox, until_stdin_closes } => up::run(&load(&common)?, !no_sandbox, None, until_stdin_closes),
         Command::Serve { service } => {
             if !up::SERVICES.contains(&service.as_str()) {
                 bail!("there is no service {service:?}; the services are {}", up::SERVICES.join(", "));
             }
-            up::run(&load(&common)?, false, Some(&service))
+            up::run(&load(&common)?, false, Some(&service), false)
         }
         Command::Demo(args) => asynchronously(demo_command(&common, args)),
         Command::Migrate => asynchronously(async {
@@ -318,18 +320,26 @@ fn config_check(common: &Common) -> anyhow::Result<ExitCode> {
     Ok(if fatal { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// The longest that a token of the folder's own issuer is valid.
+const TOKEN_TTL_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+
 fn token(common: &Common, args: &TokenArgs) -> anyhow::Result<ExitCode> {
     let config = load(common)?;
     let role: Role = args.role.parse().with_context(|| format!("--role {}", args.role))?;
-    let org = OdsCode::parse(&args.org).context("--org")?;
+    let org = args.org.as_deref().map(OdsCode::parse).transpose().context("--org")?.unwrap_or_else(|| config.controller_ods.clone());
     let home = args.home.as_deref().map(HomeId::parse).transpose().context("--home")?;
     if (role == Role::CareHome) != home.is_some() {
         bail!("--home goes with --role care_home, and only with it");
     }
     let ttl = up::duration(&args.ttl).context("--for")?;
-    // The key may be made here, before the first start: the folder must not be in the middle of being made by another.
-    if !config.data.folder.exists() {
-        drop(DataFolder::open_or_create(&config.data.folder)?);
+    if ttl > TOKEN_TTL_MAX {
+        bail!("--for {}: a token is valid for at most 366 days", args.ttl);
+    }
+    if !config.data.folder.is_dir() {
+        bail!(
+            "there is no data folder {}: name the right one with --folder, or make it with `hearthline migrate` or `hearthline up`",
+            config.data.folder.display()
+        );
     }
     let issuer = Issuer::open(&config.data.folder, &config.auth.issuer, &config.auth.audience)?;
     let subject = args.subject.clone().unwrap_or_else(|| format!("{role} at {org}"));
@@ -346,12 +356,12 @@ fn status_text(status: &Value) -> String {
         lines.push(format!(
             "{:<18} {:>9} {:>9} {:>6} {:>7} {:>11} {:>7}",
             s["name"].as_str().unwrap_or(""),
-            s["position"],
-            s["relayed"],
+            s["position"].as_i64().unwrap_or(0),
+            s["relayed"].as_i64().unwrap_or(0),
             lag,
-            s["timers_due"],
-            s["deliveries_open"],
-            s["parked"]
+            s["timers_due"].as_i64().unwrap_or(0),
+            s["deliveries_open"].as_i64().unwrap_or(0),
+            s["parked"].as_i64().unwrap_or(0)
         ));
     }
     lines.push(if status["settled"] == Value::Bool(true) { "everything is settled".to_owned() } else { "work is under way".to_owned() });

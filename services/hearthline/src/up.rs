@@ -56,7 +56,7 @@ pub struct Started {
 }
 
 /// `hearthline up` and `hearthline serve`.
-pub fn run(config: &Config, sandbox: bool, only: Option<&str>) -> anyhow::Result<ExitCode> {
+pub fn run(config: &Config, sandbox: bool, only: Option<&str>, until_stdin_closes: bool) -> anyhow::Result<ExitCode> {
     let telemetry = Arc::new(Telemetry::start(&config.telemetry)?);
     telemetry.set_global()?;
     hearthline_runtime::telemetry::log_panics_without_their_message();
@@ -67,11 +67,34 @@ pub fn run(config: &Config, sandbox: bool, only: Option<&str>) -> anyhow::Result
     let outcome = runtime.block_on(async {
         let started = start(config, &telemetry, sandbox, only).await?;
         announce(&started, config, only);
-        started.run(async { stop_signal().await.unwrap_or_else(|error| tracing::error!(%error, "signals cannot be listened to")) }).await
+        let signalled = async { stop_signal().await.unwrap_or_else(|error| tracing::error!(%error, "signals cannot be listened to")) };
+        let abandoned = abandoned(until_stdin_closes);
+        started
+            .run(async {
+                tokio::select! {
+                    () = signalled => {}
+                    () = abandoned => {}
+                }
+            })
+            .await
     });
     drop(runtime);
     telemetry.stop();
     outcome.map(|()| ExitCode::SUCCESS)
+}
+
+/// Ends when whoever holds the other end of standard input is gone; never where that is not asked for.
+async fn abandoned(asked: bool) {
+    if !asked {
+        return std::future::pending().await;
+    }
+    let (tell, told) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        // An end of file and an error say the same: nobody is there.
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        let _ = tell.send(());
+    });
+    let _ = told.await;
 }
 
 fn announce(started: &Started, config: &Config, only: Option<&str>) {
@@ -117,6 +140,7 @@ pub async fn start(config: &Config, telemetry: &Arc<Telemetry>, sandbox: bool, o
         AuthKeys::File(_) | AuthKeys::Url(_) => None,
     };
     let shell = Shell::builder(Arc::new(Verifier::new(verifier_options(config, issuer.as_ref()))?))
+        .controller(config.controller_ods.clone())
         .body_limit(config.server.body_limit_bytes)
         .requests_per_second(config.server.requests_per_second)
         .meter(telemetry.meter("hearthline"))

@@ -62,7 +62,8 @@ pub async fn build(options: Options, ports: &Ports, shell: &Shell) -> anyhow::Re
     let gateway =
         Gateway { kernel: kernel.clone(), peers: Arc::new(options.peers), live: ports.deployment.environment == Environment::Live, refused: Arc::default() };
     timers::arm(kernel.store.as_ref(), now_us()).await?;
-    let listener = tokio::net::TcpListener::bind(options.listen).await?;
+    let listener =
+        tokio::net::TcpListener::bind(options.listen).await.map_err(|e| anyhow::anyhow!("mllp.listen {} cannot be listened on: {e}", options.listen))?;
     let address = listener.local_addr()?;
     let routes = routes();
     let access = access_table(&routes);

@@ -24,6 +24,7 @@ use super::problem::{Problem, ProblemCode, internal, not_found};
 use super::route::{Kind, Route};
 use crate::auth::{AuthError, Caller, Role, Verifier};
 use crate::trace::{self, TraceSpan};
+use hearthline_nhs::OdsCode;
 
 /// Bounds of the request duration, in seconds.
 const DURATION_BOUNDS_S: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
@@ -37,6 +38,7 @@ pub struct Shell {
 
 struct Shared {
     verifier: Arc<Verifier>,
+    controller: Option<OdsCode>,
     body_limit_bytes: usize,
     limit: CallerLimit,
     in_flight: InFlight,
@@ -47,6 +49,7 @@ struct Shared {
 
 /// Builds a [`Shell`].
 pub struct ShellBuilder {
+    controller: Option<OdsCode>,
     verifier: Arc<Verifier>,
     body_limit_bytes: usize,
     requests_per_second: u32,
@@ -83,6 +86,14 @@ impl ShellBuilder {
         self
     }
 
+    /// The organisation that runs this hub: the tokens of its staff must name it. Homes, analysts and trusts' engineers come
+    /// from other organisations; without it nobody's organisation is asked.
+    #[must_use]
+    pub fn controller(mut self, controller: OdsCode) -> Self {
+        self.controller = Some(controller);
+        self
+    }
+
     /// The shell.
     pub fn build(self) -> Shell {
         let duration = self.meter.map(|meter| {
@@ -96,6 +107,7 @@ impl ShellBuilder {
         Shell {
             shared: Arc::new(Shared {
                 verifier: self.verifier,
+                controller: self.controller,
                 body_limit_bytes: self.body_limit_bytes,
                 limit: CallerLimit::per_second(self.requests_per_second),
                 in_flight: InFlight::default(),
@@ -110,7 +122,7 @@ impl ShellBuilder {
 impl Shell {
     /// A shell that verifies tokens with `verifier`.
     pub fn builder(verifier: Arc<Verifier>) -> ShellBuilder {
-        ShellBuilder { verifier, body_limit_bytes: 1 << 20, requests_per_second: 0, meter: None, dispatch: None }
+        ShellBuilder { verifier, controller: None, body_limit_bytes: 1 << 20, requests_per_second: 0, meter: None, dispatch: None }
     }
 
     /// A service's routes behind the guard. Routers of several services are merged by the caller.
@@ -268,6 +280,13 @@ impl Guard {
         if !self.roles.contains(&caller.role) {
             let may: Vec<_> = self.roles.iter().map(|role| role.as_str()).collect();
             return Err(Problem::of(codes::ROLE_NOT_ALLOWED).detail(format!("{} may not; may: {}", caller.role, may.join(", "))));
+        }
+        let hub_staff = match caller.role {
+            Role::CallHandler | Role::Clinician | Role::Prescriber | Role::Operator | Role::PrivacyOfficer | Role::SafetyOfficer => true,
+            Role::CareHome | Role::Analyst | Role::TrustEngineer => false,
+        };
+        if let Some(controller) = self.shared.controller.as_ref().filter(|_| hub_staff) {
+            caller.must_act_for_organisation(controller)?;
         }
         let taken = self.shared.limit.take(&caller.subject, Instant::now());
         taken.map_err(|wait_s| Problem::of(codes::TOO_MANY_REQUESTS).retry_after(wait_s))?;

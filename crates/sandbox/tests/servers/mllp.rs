@@ -115,7 +115,7 @@ async fn messages_are_found_over_http() {
     reply(&mut stream).await;
     for (control_id, found) in [("M1", 1), ("M2", 0)] {
         let url = format!("{}/_sandbox/messages?control_id={control_id}", receiver.control_url());
-        let messages: serde_json::Value = reqwest::get(url).await.unwrap().json().await.unwrap();
+        let messages: serde_json::Value = crate::get(url).await.unwrap().json().await.unwrap();
         assert_eq!(messages.as_array().unwrap().len(), found);
     }
 }

@@ -82,7 +82,7 @@ async fn spans_are_kept_decoded_and_found_by_trace() {
     assert!(collector.trace(&"00".repeat(16)).is_empty());
 
     let url = format!("{}/_sandbox/spans?trace_id={TRACE}", collector.url());
-    let listed: serde_json::Value = reqwest::get(url).await.unwrap().json().await.unwrap();
+    let listed: serde_json::Value = crate::get(url).await.unwrap().json().await.unwrap();
     assert_eq!(listed.as_array().unwrap().len(), 2);
 }
 

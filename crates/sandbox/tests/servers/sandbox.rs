@@ -10,13 +10,13 @@ async fn the_three_start_together_and_free_their_ports() {
     let sandbox = Sandbox::start(Ports::default()).await.unwrap();
     let urls = sandbox.urls();
     for base in [&urls.eps, &urls.fhir, &urls.smtp_control] {
-        let counts = reqwest::get(format!("{base}/_sandbox/counts")).await.unwrap();
+        let counts = crate::get(format!("{base}/_sandbox/counts")).await.unwrap();
         assert!(counts.status().is_success(), "{base}");
     }
     let ports = Ports { eps: sandbox.eps.addr().port(), fhir: sandbox.fhir.addr().port(), smtp: sandbox.smtp.addr().port(), ..Ports::default() };
     assert_eq!(sandbox.summary().eps.orders, 0);
     sandbox.stop().await;
-    assert!(reqwest::get(format!("{}/_sandbox/counts", urls.eps)).await.is_err());
+    assert!(crate::get(format!("{}/_sandbox/counts", urls.eps)).await.is_err());
 
     let again = Sandbox::start(ports).await.unwrap();
     assert_eq!((again.urls().eps, again.urls().smtp), (urls.eps, urls.smtp));

@@ -142,13 +142,7 @@ async fn a_mail_broken_off_in_the_middle_is_not_kept() {
 async fn mails_are_found_over_http() {
     let (server, transport) = start(Options::default()).await;
     transport.send(plan("home@example.test")).await.unwrap();
-    // The workspace's client has TLS without a provider of its own; nothing here speaks TLS.
-    let tls = rustls::ClientConfig::builder_with_provider(std::sync::Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth();
-    let client = reqwest::Client::builder().tls_backend_preconfigured(tls).build().unwrap();
+    let client = crate::client();
     for (query, found) in [
         ("", 1),
         ("?message_id=plan-1@example.test", 1),

@@ -9,7 +9,7 @@ use crate::registers::{self, HomeRow, NotARegister, Row};
 use crate::residents::{HOME_ODS, PHARMACY_ODS, PRACTICE_ODS, claim, ods_key};
 use axum::Json;
 use axum::extract::State as Extract;
-use hearthline_eventing::{Attempted, Cause, NotNow, Occurred, Unit, now_us, retrying};
+use hearthline_eventing::{Answer, Attempted, Cause, NotNow, Occurred, Unit, now_us, retrying};
 use hearthline_nhs::{HomeId, OdsCode, PracticeId, StreamId, london_date};
 use hearthline_runtime::http::{CommandBytes, Problem, codes, invalid_field};
 use hearthline_runtime::service;
@@ -97,6 +97,13 @@ impl Item {
 
 async fn load<T>(state: &State, command: &CommandBytes, rows: Result<Vec<Row<T>>, NotARegister>, item: fn(T) -> Item) -> Result<Json<Loaded>, Problem> {
     let rows = rows.map_err(|error| invalid_field("", error.to_string()))?;
+    // The key belongs to this file for good; the same file again goes row by row, where natural keys make it harmless.
+    let owner = StreamId::from_bytes(hearthline_runtime::service::fresh_id());
+    let claim = service::idempotent(&command.key, command.body_digest, owner, 0, now_us());
+    let claimed = state.streams.kernel.store.append(Unit { claims: vec![claim], ..Unit::default() }).await?;
+    if let Answer::Claimed(holder) = claimed {
+        service::repeated(&holder, command.body_digest)?;
+    }
     let cause = service::cause(&command.caller, hearthline_runtime::service::fresh_id());
     let mut loaded = Vec::with_capacity(rows.len());
     for Row { number, ods, parsed } in rows {

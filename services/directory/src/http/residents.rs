@@ -28,7 +28,7 @@ enum GivenNames {
     Many(Vec<String>),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RegisterBody {
     home_id: Uuid,

@@ -33,6 +33,7 @@ impl System {
             "server.listen=127.0.0.1:0".to_owned(),
             "server.requests_per_second=0".to_owned(),
             "mllp.listen=127.0.0.1:0".to_owned(),
+            "controller_ods=X26".to_owned(),
             "telemetry.log_level=error".to_owned(),
             "hub.hours=24/7".to_owned(),
         ];
