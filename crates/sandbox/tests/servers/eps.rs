@@ -127,7 +127,7 @@ fn cancellation(item: u32) -> Value {
 }
 
 async fn try_post(eps: &Handle, operation: &str, bundle: &Value) -> reqwest::Result<(StatusCode, Value)> {
-    let response = Client::new()
+    let response = crate::client()
         .post(format!("{}/FHIR/R4/{operation}", eps.url()))
         .bearer_auth("user-restricted")
         .header("content-type", "application/fhir+json")
@@ -174,7 +174,7 @@ async fn a_prescription_is_prepared_signed_and_accepted() {
 #[tokio::test]
 async fn without_a_bearer_token_nothing_is_taken() {
     let eps = start().await;
-    let response = Client::new().post(format!("{}/FHIR/R4/$process-message", eps.url())).body(order(1).to_string()).send().await;
+    let response = crate::client().post(format!("{}/FHIR/R4/$process-message", eps.url())).body(order(1).to_string()).send().await;
     assert_eq!(response.unwrap().status(), StatusCode::UNAUTHORIZED);
     assert_eq!(eps.counts().orders, 0);
 }
@@ -311,7 +311,7 @@ async fn a_cancellation_turns_out_as_scripted() {
 async fn faults_and_contents_are_reached_over_http() {
     let eps = start().await;
     let control = |path: &str| format!("{}/_sandbox/{path}", eps.url());
-    let client = Client::new();
+    let client = crate::client();
     let script = json!({ "next": [{ "status": 503, "times": 2 }, { "drop_before_reply": true }] });
     let scripted = client.post(control("faults")).json(&script).send().await.unwrap();
     assert_eq!(scripted.status(), StatusCode::NO_CONTENT);

@@ -25,7 +25,7 @@ fn document(value: &str, replaces: Option<&str>) -> Value {
 }
 
 async fn try_create(record: &Handle, bundle: &Value, condition: Option<&str>) -> reqwest::Result<StatusCode> {
-    let mut request = Client::new().post(format!("{}/Bundle", record.url())).header("content-type", "application/fhir+json").body(bundle.to_string());
+    let mut request = crate::client().post(format!("{}/Bundle", record.url())).header("content-type", "application/fhir+json").body(bundle.to_string());
     if let Some(value) = condition {
         // Percent-encoded, as a query in a header should be.
         request = request.header("If-None-Exist", format!("identifier=https%3A%2F%2Fexample.test%2Fdocuments%7C{value}"));
@@ -38,12 +38,12 @@ async fn create(record: &Handle, bundle: &Value, condition: Option<&str>) -> Sta
 }
 
 async fn get(record: &Handle, path: &str) -> Value {
-    Client::new().get(format!("{}{path}", record.url())).send().await.unwrap().json().await.unwrap()
+    crate::client().get(format!("{}{path}", record.url())).send().await.unwrap().json().await.unwrap()
 }
 
 async fn transact(record: &Handle, entries: Value) -> (StatusCode, Value) {
     let bundle = json!({ "resourceType": "Bundle", "type": "transaction", "entry": entries });
-    let response = Client::new().post(record.url()).json(&bundle).send().await.unwrap();
+    let response = crate::client().post(record.url()).json(&bundle).send().await.unwrap();
     (response.status(), response.json().await.unwrap())
 }
 
@@ -175,7 +175,7 @@ async fn an_update_needs_the_current_version_when_it_names_one() {
     let mut resource = record.documents()[0].resource.clone();
     resource["status"] = json!("entered-in-error");
     let url = format!("{}/{}", record.url(), record.documents()[0].reference());
-    let put = |version: u32| Client::new().put(&url).header("If-Match", format!("W/\"{version}\"")).json(&resource).send();
+    let put = |version: u32| crate::client().put(&url).header("If-Match", format!("W/\"{version}\"")).json(&resource).send();
     assert_eq!(put(1).await.unwrap().status(), StatusCode::OK);
     assert_eq!(put(1).await.unwrap().status(), StatusCode::PRECONDITION_FAILED);
     assert_eq!(record.documents()[0].status.as_deref(), Some("entered-in-error"));

@@ -59,7 +59,7 @@ fn spans() -> ExportTraceServiceRequest {
 }
 
 async fn post(collector: &Handle, path: &str, body: Vec<u8>) -> reqwest::Result<reqwest::Response> {
-    let request = Client::new().post(format!("{}{path}", collector.url()));
+    let request = crate::client().post(format!("{}{path}", collector.url()));
     request.header("content-type", "application/x-protobuf").body(body).send().await
 }
 
