@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use hearthline_sandbox::Fault;
 use hearthline_sandbox::eps::{Eps, Handle, ItemStatus, Options};
-use reqwest::{Client, StatusCode};
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::any_port;

@@ -1,6 +1,6 @@
 use hearthline_sandbox::Fault;
 use hearthline_sandbox::fhir::{Handle, Options, SharedRecord};
-use reqwest::{Client, StatusCode};
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::any_port;
