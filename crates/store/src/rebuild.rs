@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 const PAGE_ROWS: usize = 10_000;
+const ARCHIVED: &str = "select seq, topic, payload, position from archive where seq > $1 and seq <= $2 order by seq limit $3";
 
 /// What a rebuild found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,8 +64,8 @@ impl SqliteStore {
         self.exclusively(Box::new(move |live| {
             Box::pin(async move {
                 facts += at.run(live, &mut target, &views).await?;
-                let before = checksum(live, &views).await.map_err(unavailable)?;
-                let after = checksum(&mut target, &views).await.map_err(unavailable)?;
+                let (before, after) = tokio::join!(checksum(live, &views), checksum(&mut target, &views));
+                let (before, after) = (before.map_err(unavailable)?, after.map_err(unavailable)?);
                 target.close().await;
                 if swap {
                     exchange(live, &views, &path).await?;
@@ -97,8 +98,7 @@ impl Replay {
         let mut facts = 0;
         loop {
             if archived.is_empty() {
-                let sql = "select seq, topic, payload, position from archive where seq > $1 and seq <= $2 order by seq limit $3";
-                archived = page(source, sql, self.seq, end.0).await?;
+                archived = page(source, ARCHIVED, self.seq, end.0).await?;
             }
             if own.is_empty() {
                 let sql = "select position, '', payload, position from events where position > $1 and position <= $2 order by position limit $3";
@@ -127,7 +127,14 @@ impl Replay {
                 return Ok(facts);
             }
             facts += batch.len() as u64;
-            apply(target, views, &batch).await?;
+            if archived.is_empty() && self.seq < end.0 {
+                // The next page is read while this one is folded and written.
+                let (applied, next) = tokio::join!(apply(target, views, &batch), page(source, ARCHIVED, self.seq, end.0));
+                applied?;
+                archived = next?;
+            } else {
+                apply(target, views, &batch).await?;
+            }
         }
     }
 }
