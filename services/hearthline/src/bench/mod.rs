@@ -63,8 +63,8 @@ pub async fn command(what: BenchCommand, on: Option<PathBuf>, seconds: Duration,
         add(append::append(&options, &[1, 8, 32, 256]).await?);
     }
     match what {
-        BenchCommand::Rebuild { events } => add(vec![rebuild::rebuild(&options, events).await?]),
-        _ if all => add(vec![rebuild::rebuild(&options, 300_000).await?]),
+        BenchCommand::Rebuild { events } => add(rebuild::rebuild(&options, events).await?),
+        _ if all => add(rebuild::rebuild(&options, 300_000).await?),
         _ => {}
     }
     let connections = if let BenchCommand::Calls { connections } = what { Some(connections) } else { all.then_some(32) };
