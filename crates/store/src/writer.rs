@@ -45,7 +45,8 @@ pub(crate) struct WriterHandle {
 
 impl WriterHandle {
     pub(crate) async fn append(&self, unit: Unit) -> Result<Answer, StoreError> {
-        if !unit.writes.is_empty() {
+        // Until log and store are known to agree: no commands, and no hospital messages either.
+        if !unit.writes.is_empty() || unit.inbox.iter().any(|change| matches!(change, hearthline_eventing::InboxChange::Receive(_))) {
             self.open.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone().map_err(StoreError::Closed)?;
         }
         let (reply, answer) = oneshot::channel();

@@ -347,6 +347,8 @@ fn watch(supervisor: &mut Supervisor, health: &Arc<Health>, ops: &Ops, telemetry
 /// Connects one service and builds it from the configuration.
 async fn build(name: &'static str, config: &Config, backend: &Backend, shell: &Shell, sandbox: Option<&Sandbox>) -> anyhow::Result<(Connected, Built)> {
     let connected = connect(name, backend).await?;
+    // Closed from the first moment, so that a listener that is quicker than the relay takes nothing.
+    connected.ports.store.set_open(Err("its store is not compared with the log yet".to_owned()));
     let ports = &connected.ports;
     let late_entry_days = config.limits.late_entry_days;
     let live = environment(config) == Environment::Live;
