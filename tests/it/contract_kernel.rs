@@ -339,6 +339,9 @@ mod relay {
         async fn watermarks(&self, topic: &'static str, partition: u16) -> Result<Watermarks, LogError> {
             self.0.watermarks(topic, partition).await
         }
+        async fn read(&self, topic: &'static str, partition: u16, offset: i64, max: usize) -> Result<Vec<LogRecord>, LogError> {
+            self.0.read(topic, partition, offset, max).await
+        }
         async fn join(&self, group: &str, topics: &[&'static str]) -> Result<Box<dyn Member>, LogError> {
             self.0.join(group, topics).await
         }
@@ -647,6 +650,9 @@ mod consuming {
             let marks = self.log.watermarks(topic, partition).await?;
             Ok(if partition == self.partition { Watermarks { low: self.low, high: marks.high.max(self.low) } } else { marks })
         }
+        async fn read(&self, topic: &'static str, partition: u16, offset: i64, max: usize) -> Result<Vec<LogRecord>, LogError> {
+            self.log.read(topic, partition, offset, max).await
+        }
         async fn join(&self, group: &str, topics: &[&'static str]) -> Result<Box<dyn Member>, LogError> {
             self.log.join(group, topics).await
         }
@@ -766,6 +772,9 @@ mod consuming {
                 return Err(LogError::Unavailable("the broker is away".to_owned()));
             }
             self.log.watermarks(topic, partition).await
+        }
+        async fn read(&self, topic: &'static str, partition: u16, offset: i64, max: usize) -> Result<Vec<LogRecord>, LogError> {
+            self.log.read(topic, partition, offset, max).await
         }
         async fn join(&self, group: &str, topics: &[&'static str]) -> Result<Box<dyn Member>, LogError> {
             self.log.join(group, topics).await

@@ -131,6 +131,9 @@ impl Log for HostileLog {
     async fn watermarks(&self, topic: &'static str, partition: u16) -> Result<Watermarks, LogError> {
         self.inner.watermarks(topic, partition).await
     }
+    async fn read(&self, topic: &'static str, partition: u16, offset: i64, max: usize) -> Result<Vec<LogRecord>, LogError> {
+        self.inner.read(topic, partition, offset, max).await
+    }
     async fn join(&self, group: &str, topics: &[&'static str]) -> Result<Box<dyn Member>, LogError> {
         let inner = self.inner.join(group, topics).await?;
         Ok(Box::new(HostileMember { inner, dice: self.dice.clone(), assigned: HashSet::new(), away: Vec::new() }))

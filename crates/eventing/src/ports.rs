@@ -156,6 +156,8 @@ pub trait Log: Send + Sync {
     /// The last record of a partition.
     async fn last(&self, topic: &'static str, partition: u16) -> Result<Option<LogRecord>, LogError>;
     async fn watermarks(&self, topic: &'static str, partition: u16) -> Result<Watermarks, LogError>;
+    /// Up to `max` kept records from `offset` on, in no group; none where nothing lies there yet.
+    async fn read(&self, topic: &'static str, partition: u16, offset: i64, max: usize) -> Result<Vec<LogRecord>, LogError>;
     /// Joins a consumer group.
     async fn join(&self, group: &str, topics: &[&'static str]) -> Result<Box<dyn Member>, LogError>;
 }

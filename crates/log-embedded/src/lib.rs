@@ -147,6 +147,15 @@ impl Log for EmbeddedLog {
         Ok(Watermarks { low: p.low, high: *p.high.borrow() })
     }
 
+    async fn read(&self, topic: &'static str, partition: u16, offset: i64, max: usize) -> Result<Vec<LogRecord>, LogError> {
+        let p = self.shared.partition(topic, partition)?;
+        let (low, high) = (p.low, *p.high.borrow());
+        if offset < low || offset > high {
+            return Err(LogError::OutOfRange { topic, partition, offset, low, high });
+        }
+        self.shared.read(topic, partition, offset, max).await
+    }
+
     async fn join(&self, group: &str, topics: &[&'static str]) -> Result<Box<dyn Member>, LogError> {
         if !lock(&self.shared.groups).insert(group.to_owned()) {
             return Err(LogError::Unavailable(format!("group {group} has a member already; the embedded log serves one process")));
