@@ -34,7 +34,7 @@ pub use keyring::{Access, GRANTS, Keyring, Lookup};
 pub use ports::*;
 pub use tx::{Conn, DbError, Table, Tx};
 pub use unit::*;
-pub use value::{Dialect, Row, Script, Value};
+pub use value::{Dialect, Row, Script, Statement, Value};
 pub use view::{View, ViewError};
 
 /// The server's clock in µs UTC. Read at the edges; decisions get it as a value.
