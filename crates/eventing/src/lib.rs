@@ -16,6 +16,7 @@ pub mod hostile;
 pub mod identity;
 mod kernel;
 mod keyring;
+pub mod lease;
 pub mod parking;
 mod ports;
 pub mod relay;
@@ -24,16 +25,18 @@ pub mod timers;
 pub mod trace;
 mod tx;
 mod unit;
+mod upkeep;
 mod value;
 mod view;
 
 pub use compose::{Composer, Deployment, OpenError, PersonalBytes};
 pub use event::{Actor, Cause, EventRow, Fact, NewEvent, Occurred, Recorded};
-pub use kernel::{Attempted, Kernel, NotNow, Opened, Ports, Workers, retrying};
+pub use kernel::{Attempted, Kernel, NotNow, Opened, Ports, Stopped, Workers, retrying};
 pub use keyring::{Access, GRANTS, Keyring, Lookup};
 pub use ports::*;
 pub use tx::{Conn, DbError, Table, Tx};
 pub use unit::*;
+pub use upkeep::{DeploymentState, Process, Upkeep, begin, deployment_state, republishing};
 pub use value::{Dialect, Row, Script, Value};
 pub use view::{View, ViewError};
 

@@ -1,0 +1,553 @@
+//! Several replicas of a service, and a store and a log that come apart: what must hold whichever engines stand behind them.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use hearthline_contracts::partition::partition_of;
+use hearthline_contracts::topics::{self, PARTITIONS, Topic};
+use hearthline_eventing::consumer::{self, Inbound, Reaction, Triage};
+use hearthline_eventing::hostile::{HostileLog, HostileStore};
+use hearthline_eventing::lease::{LEASE_US, Lease};
+use hearthline_eventing::relay::{Relay, RelayStopped, Step, StepError};
+use hearthline_eventing::timers::{Due, OnTimer};
+use hearthline_eventing::{
+    Answer, Committed, Fact, Kernel, KeyStore, Log, LogError, LogRecord, Member, NotNow, Outgoing, Ports, Recorded, Row, Store, StoreError, StoredBlob,
+    TimerChange, Unit, Value, View, Watermarks, Workers, now_us,
+};
+use hearthline_log_embedded::EmbeddedLog;
+use hearthline_nhs::StreamId;
+use hearthline_store::SqliteStore;
+use hearthline_tests::bench::{self, Folder, id, stream};
+use hearthline_tests::folds::Folds;
+use hearthline_tests::{PATIENCE, Seed, seeds, until};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+const TOPIC: &str = topics::CALL.name;
+
+/// A deployment under test: stores of services, the log between them, copies and losses.
+#[async_trait]
+pub trait Deployment: Send + Sync {
+    /// A service's store as one more process opens it.
+    async fn store(&self, service: &'static str) -> Arc<dyn Store>;
+    async fn log(&self) -> Arc<dyn Log>;
+    async fn keys(&self) -> Arc<dyn KeyStore>;
+    /// Ends everything that has a service's store open and keeps a copy of it.
+    async fn copy(&self, service: &'static str);
+    /// Ends everything that has a service's store open and puts the copy in its place.
+    async fn restore(&self, service: &'static str);
+    /// Ends everything that has the log open and empties it.
+    async fn make_log_anew(&self);
+}
+
+/// One machine: every process is a part of this one and shares its stores.
+pub struct OneMachine {
+    folder: Folder,
+    stores: Mutex<HashMap<&'static str, SqliteStore>>,
+    log: Mutex<Option<EmbeddedLog>>,
+    hostile: Option<u64>,
+}
+
+impl OneMachine {
+    fn new(hostile: Option<u64>) -> Self {
+        OneMachine { folder: Folder::new(), stores: Mutex::default(), log: Mutex::default(), hostile }
+    }
+
+    async fn close(&self, service: &str) {
+        let open = self.stores.lock().unwrap().remove(service);
+        if let Some(store) = open {
+            store.close().await;
+        }
+    }
+}
+
+#[async_trait]
+impl Deployment for OneMachine {
+    async fn store(&self, service: &'static str) -> Arc<dyn Store> {
+        let open = self.stores.lock().unwrap().get(service).cloned();
+        let store = match open {
+            Some(store) => store,
+            None => {
+                let views: Vec<Arc<dyn View>> = vec![Arc::new(Folds::default())];
+                let store = self.folder.store(service, views).await;
+                self.stores.lock().unwrap().insert(service, store.clone());
+                store
+            }
+        };
+        match self.hostile {
+            Some(seed) => Arc::new(HostileStore::new(Arc::new(store), seed)),
+            None => Arc::new(store),
+        }
+    }
+    async fn log(&self) -> Arc<dyn Log> {
+        let open = self.log.lock().unwrap().clone();
+        let log = match open {
+            Some(log) => log,
+            None => {
+                let log = self.folder.log().await;
+                *self.log.lock().unwrap() = Some(log.clone());
+                log
+            }
+        };
+        match self.hostile {
+            Some(seed) => Arc::new(HostileLog::new(Arc::new(log), seed)),
+            None => Arc::new(log),
+        }
+    }
+    async fn keys(&self) -> Arc<dyn KeyStore> {
+        self.folder.keys().await
+    }
+    async fn copy(&self, service: &'static str) {
+        self.close(service).await;
+        std::fs::copy(self.folder.file(&format!("{service}.db")), self.folder.file(&format!("{service}.copy"))).unwrap();
+    }
+    async fn restore(&self, service: &'static str) {
+        self.close(service).await;
+        std::fs::copy(self.folder.file(&format!("{service}.copy")), self.folder.file(&format!("{service}.db"))).unwrap();
+    }
+    async fn make_log_anew(&self) {
+        let open = self.log.lock().unwrap().take();
+        if let Some(log) = open {
+            log.close().await;
+        }
+        std::fs::remove_file(self.folder.file("log.db")).unwrap();
+    }
+}
+
+/// Stamps the suite over a deployment, plain and hostile.
+macro_rules! suite {
+    (both: $($both:ident),+ $(,)?; plain: $($plain:ident),+ $(,)?) => {
+        mod one_machine {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $both() {
+                super::$both(&super::OneMachine::new(None)).await;
+            })+
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $plain() {
+                super::$plain(&super::OneMachine::new(None)).await;
+            })+
+        }
+        mod one_machine_hostile {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $both() {
+                for seed in super::seeds(2) {
+                    let _named = super::Seed(seed);
+                    super::$both(&super::OneMachine::new(Some(seed))).await;
+                }
+            })+
+        }
+    };
+}
+
+suite! {
+    both:
+        a_lease_stolen_in_mid_batch_doubles_nothing_visible;
+    plain:
+        timers_fire_at_the_holder_of_the_lease_alone,
+        a_cursor_moves_only_under_the_lease_and_never_back,
+        a_process_that_stops_gives_the_lease_up,
+        a_lease_that_is_held_is_not_written_again_by_those_who_wait,
+        a_store_that_falls_behind_is_closed_until_it_is_compared,
+        a_partition_that_lost_its_records_is_noticed,
+}
+
+/// A process of a service: its kernel, and its relay and lease when they run.
+struct Process {
+    kernel: Kernel,
+    instance: [u8; 16],
+}
+
+struct Running<E>(CancellationToken, JoinHandle<Result<(), E>>);
+
+impl<E: std::fmt::Debug> Running<E> {
+    async fn stop(self) {
+        self.0.cancel();
+        self.1.await.unwrap().unwrap();
+    }
+    /// Waits until it stops by itself, by name.
+    async fn stopped(self) -> E {
+        tokio::time::timeout(PATIENCE, self.1).await.expect("it stops").unwrap().expect_err("it stops by name")
+    }
+}
+
+impl Process {
+    async fn start(deployment: &dyn Deployment, service: &'static str) -> Self {
+        Self::with(deployment, service, deployment.store(service).await, deployment.log().await).await
+    }
+
+    async fn with(deployment: &dyn Deployment, service: &'static str, store: Arc<dyn Store>, log: Arc<dyn Log>) -> Self {
+        let ports = Ports { alone: false, ..bench::ports(store, log, deployment.keys().await) };
+        Process { kernel: Kernel::new(service, bench::topic_of(service), &ports), instance: ports.instance }
+    }
+
+    fn store(&self) -> Arc<dyn Store> {
+        self.kernel.store.clone()
+    }
+
+    /// Relay and lease alone, on a log of its own.
+    fn relay(&self, log: Arc<dyn Log>) -> Running<RelayStopped> {
+        let stop = CancellationToken::new();
+        let (store, instance, until) = (self.store(), self.instance, stop.clone());
+        Running(
+            stop,
+            tokio::spawn(async move {
+                let lease = Lease::new(store.clone(), instance);
+                let relay = Relay::new(store, log, &topics::CALL, instance);
+                let leasing = CancellationToken::new();
+                let (ended, _) = tokio::join!(
+                    async {
+                        let ended = relay.run(lease.clone(), until).await;
+                        leasing.cancel();
+                        ended
+                    },
+                    lease.run(leasing.clone())
+                );
+                ended
+            }),
+        )
+    }
+
+    /// Every worker, without policies.
+    fn work(&self, on_timer: Option<Arc<dyn OnTimer>>) -> Running<hearthline_eventing::Stopped> {
+        let stop = CancellationToken::new();
+        let workers = Workers { kernel: self.kernel.clone(), inbound: None, on_timer, couriers: vec![] };
+        Running(stop.clone(), tokio::spawn(workers.run(stop)))
+    }
+
+    /// Takes every call into its view.
+    fn consume(&self, log: Arc<dyn Log>) -> Running<consumer::ConsumerStopped> {
+        let stop = CancellationToken::new();
+        Running(stop.clone(), tokio::spawn(consumer::run(self.kernel.clone(), log, Arc::new(Reads), stop)))
+    }
+
+    /// Appends as a careful caller does, once the store takes commands.
+    async fn append(&self, stream: StreamId, expected: u64, n: u64) {
+        append(self.kernel.store.as_ref(), bench::unit(stream, expected, n)).await;
+    }
+
+    async fn cursor(&self) -> u64 {
+        query(self.kernel.store.as_ref(), "select cursor from relay", &[]).await.first().map_or(0, |r| r.int(0).unsigned_abs())
+    }
+
+    /// `(events, version, in order)` of a stream in the view.
+    async fn folded(&self, stream: StreamId) -> (u64, u64, bool) {
+        let rows = query(self.kernel.store.as_ref(), "select events, version, in_order from folds where stream = $1", &[stream.into()]).await;
+        rows.first().map_or((0, 0, true), |r| (r.int(0).unsigned_abs(), r.int(1).unsigned_abs(), r.flag(2)))
+    }
+
+    async fn until_folded(&self, stream: StreamId, version: u64) {
+        until("the view has it", async || (self.folded(stream).await.1 >= version).then_some(())).await;
+        assert_eq!(self.folded(stream).await, (version, version, true), "each version once and in order");
+    }
+}
+
+async fn append(store: &dyn Store, unit: Unit) {
+    until("the store takes it", async || match store.append(unit.clone()).await {
+        Ok(Answer::Committed { .. }) => Some(()),
+        // Its answer was lost before.
+        Ok(Answer::VersionConflict { actual, .. }) if unit.writes.iter().any(|w| w.expected + w.events.len() as u64 == actual) => Some(()),
+        Ok(other) => panic!("{other:?}"),
+        Err(_) => None,
+    })
+    .await;
+}
+
+async fn query(store: &dyn Store, sql: &str, args: &[Value]) -> Vec<Row> {
+    until("the store can be read", async || store.query(sql, args).await.ok()).await
+}
+
+async fn high(log: &dyn Log) -> i64 {
+    let mut all = 0;
+    for partition in 0..PARTITIONS {
+        all += log.watermarks(TOPIC, partition).await.unwrap().high;
+    }
+    all
+}
+
+/// A subscription to calls that only projects.
+struct Reads;
+
+#[async_trait]
+impl Inbound for Reads {
+    fn topics(&self) -> &'static [&'static Topic] {
+        &[&topics::CALL]
+    }
+    fn triage(&self, _: &Fact) -> Triage {
+        Triage::Project
+    }
+    async fn act(&self, _: &Fact) -> Result<Reaction, NotNow> {
+        Ok(Reaction::Project)
+    }
+}
+
+/// A log that a test holds up, or shows differently.
+struct Bent {
+    log: Arc<dyn Log>,
+    /// While true, a publish stops after its first records.
+    holds_publish: watch::Sender<bool>,
+    is_held: AtomicBool,
+    /// While true, nobody learns its ends.
+    holds_ends: watch::Sender<bool>,
+    /// A partition that seems to be like this.
+    shows: Mutex<Option<(u16, Watermarks)>>,
+}
+
+impl Bent {
+    fn new(log: Arc<dyn Log>) -> Arc<Self> {
+        Arc::new(Bent {
+            log,
+            holds_publish: watch::Sender::default(),
+            is_held: AtomicBool::new(false),
+            holds_ends: watch::Sender::default(),
+            shows: Mutex::default(),
+        })
+    }
+}
+
+#[async_trait]
+impl Log for Bent {
+    async fn publish(&self, topic: &'static str, mut records: Vec<Outgoing>) -> Result<(), LogError> {
+        if *self.holds_publish.borrow() {
+            let rest = records.split_off(records.len() / 2);
+            self.log.publish(topic, records).await?;
+            self.is_held.store(true, Ordering::SeqCst);
+            self.holds_publish.subscribe().wait_for(|holds| !holds).await.unwrap();
+            records = rest;
+        }
+        self.log.publish(topic, records).await
+    }
+    async fn last(&self, topic: &'static str, partition: u16) -> Result<Option<LogRecord>, LogError> {
+        self.log.last(topic, partition).await
+    }
+    async fn watermarks(&self, topic: &'static str, partition: u16) -> Result<Watermarks, LogError> {
+        self.holds_ends.subscribe().wait_for(|holds| !holds).await.unwrap();
+        let shown = self.shows.lock().unwrap().filter(|(p, _)| *p == partition);
+        match shown {
+            Some((_, marks)) => Ok(marks),
+            None => self.log.watermarks(topic, partition).await,
+        }
+    }
+    async fn read(&self, topic: &'static str, partition: u16, offset: i64, max: usize) -> Result<Vec<LogRecord>, LogError> {
+        self.log.read(topic, partition, offset, max).await
+    }
+    async fn join(&self, group: &str, topics: &[&'static str]) -> Result<Box<dyn Member>, LogError> {
+        self.log.join(group, topics).await
+    }
+}
+
+async fn a_lease_stolen_in_mid_batch_doubles_nothing_visible(d: &dyn Deployment) {
+    let (first, second) = (Process::start(d, "call-intake").await, Process::start(d, "call-intake").await);
+    let reader = Process::start(d, "kpi-projection").await;
+    let (log, bent) = (d.log().await, Bent::new(d.log().await));
+    let streams: Vec<StreamId> = (0..6).map(|_| stream()).collect();
+    for s in &streams {
+        first.append(*s, 0, 20).await;
+    }
+    let reading = reader.consume(log.clone());
+    bent.holds_publish.send_replace(true);
+    let one = first.relay(bent.clone());
+    until("the first is in the middle of a batch", async || bent.is_held.load(Ordering::SeqCst).then_some(())).await;
+    // It sleeps past its lease: the second takes over, publishes everything, and more.
+    let thief = Lease::new(second.store(), second.instance);
+    until("the lease is stolen", async || thief.step(now_us() + 2 * LEASE_US).await.unwrap_or(false).then_some(())).await;
+    let two = second.relay(log.clone());
+    for s in &streams {
+        second.append(*s, 20, 5).await;
+    }
+    until("the second has published all", async || (second.cursor().await == 150).then_some(())).await;
+    bent.holds_publish.send_replace(false);
+    for s in &streams {
+        second.append(*s, 25, 5).await;
+    }
+    for s in &streams {
+        reader.until_folded(*s, 30).await;
+    }
+    assert_eq!(first.cursor().await, 180, "the first did not move it back");
+    // And back again.
+    two.stop().await;
+    for s in &streams {
+        first.append(*s, 30, 1).await;
+    }
+    for s in &streams {
+        reader.until_folded(*s, 31).await;
+    }
+    one.stop().await;
+    reading.stop().await;
+    let parked = query(reader.kernel.store.as_ref(), "select count(*) from parked", &[]).await[0].int(0);
+    assert_eq!(parked, 0);
+}
+
+async fn a_cursor_moves_only_under_the_lease_and_never_back(d: &dyn Deployment) {
+    let (first, second) = (Process::start(d, "call-intake").await, Process::start(d, "call-intake").await);
+    let log = d.log().await;
+    first.append(stream(), 0, 10).await;
+    let relay = |p: &Process| Relay::new(p.store(), log.clone(), &topics::CALL, p.instance);
+    let lease = Lease::new(first.store(), first.instance);
+    assert!(lease.step(now_us()).await.unwrap());
+    assert!(!Lease::new(second.store(), second.instance).step(now_us()).await.unwrap(), "it is held");
+    assert!(matches!(relay(&second).step(&mut 0).await, Err(StepError::LeaseLost)));
+    assert_eq!(first.cursor().await, 0);
+    assert_eq!(relay(&first).step(&mut 0).await.unwrap(), Step::Published(10));
+    // Even where its own lease has run out, another's word is needed to take over: a step is none.
+    let past = now_us() - 1;
+    first.kernel.store.append(Unit { lease: Some((first.instance, past, past)), ..Unit::default() }).await.unwrap();
+    assert!(matches!(relay(&second).step(&mut 0).await, Err(StepError::LeaseLost)));
+    assert_eq!(relay(&first).step(&mut 0).await.unwrap(), Step::Published(10), "a repeat from an older cursor");
+    append(first.kernel.store.as_ref(), Unit { relayed: Some(4), ..Unit::default() }).await;
+    assert_eq!(first.cursor().await, 10);
+}
+
+async fn a_process_that_stops_gives_the_lease_up(d: &dyn Deployment) {
+    let (first, second) = (Process::start(d, "call-intake").await, Process::start(d, "call-intake").await);
+    let one = first.work(None);
+    let s = stream();
+    first.append(s, 0, 1).await;
+    until("the first publishes", async || (first.cursor().await == 1).then_some(())).await;
+    let two = second.work(None);
+    one.stop().await;
+    let stopped = now_us();
+    second.append(s, 1, 1).await;
+    until("the second publishes", async || (second.cursor().await == 2).then_some(())).await;
+    assert!(now_us() - stopped < LEASE_US / 2, "it waited until the lease ran out");
+    two.stop().await;
+}
+
+async fn a_lease_that_is_held_is_not_written_again_by_those_who_wait(d: &dyn Deployment) {
+    let (first, second) = (Process::start(d, "call-intake").await, Process::start(d, "call-intake").await);
+    let mine = Lease::new(first.store(), first.instance);
+    let now = now_us();
+    assert!(mine.step(now).await.unwrap());
+    assert_eq!(mine.term(), Some(1));
+    let other = Lease::new(second.store(), second.instance);
+    for _ in 0..3 {
+        assert!(!other.step(now + 1).await.unwrap());
+    }
+    let held = async || query(first.kernel.store.as_ref(), "select holder, until from lease", &[]).await.remove(0);
+    assert_eq!((held().await.id(0), held().await.int(1)), (first.instance, now + LEASE_US));
+    assert!(mine.step(now + 5).await.unwrap());
+    assert_eq!((held().await.int(1), mine.term()), (now + 5 + LEASE_US, Some(1)), "renewed under the same term");
+    assert!(other.step(now + 6 + LEASE_US).await.unwrap(), "it ran out");
+    assert!(!mine.step(now + 7).await.unwrap());
+    assert_eq!(mine.term(), None);
+    assert!(mine.step(now + 7 + 2 * LEASE_US).await.unwrap());
+    assert_eq!(mine.term(), Some(2), "a take-over is another term");
+}
+
+/// Writes down which process fired which timer.
+struct Bell([u8; 16], Arc<Mutex<Vec<([u8; 16], StreamId)>>>);
+
+#[async_trait]
+impl OnTimer for Bell {
+    async fn due(&self, timer: &Due, _now: i64) -> Result<Unit, NotNow> {
+        self.1.lock().unwrap().push((self.0, timer.stream));
+        Ok(bench::unit(timer.stream, 0, 1))
+    }
+}
+
+async fn timers_fire_at_the_holder_of_the_lease_alone(d: &dyn Deployment) {
+    let processes = [Process::start(d, "call-intake").await, Process::start(d, "call-intake").await];
+    let fired = Arc::new(Mutex::new(Vec::new()));
+    let mut running: Vec<_> = processes.iter().map(|p| p.work(Some(Arc::new(Bell(p.instance, fired.clone()))))).collect();
+    let store = processes[0].store();
+    let set = async |n: usize| {
+        for _ in 0..n {
+            let timer = TimerChange::Set { stream: stream(), name: "bell", due_at: 1, payload: Bytes::new() };
+            append(store.as_ref(), Unit { timers: vec![timer], ..Unit::default() }).await;
+        }
+        until("every timer has fired", async || query(store.as_ref(), "select 1 from timers", &[]).await.is_empty().then_some(())).await;
+    };
+    set(20).await;
+    let who: Vec<[u8; 16]> = std::mem::take(&mut *fired.lock().unwrap()).into_iter().map(|(who, _)| who).collect();
+    assert!(who.iter().all(|w| *w == who[0]), "two processes fired timers");
+    let holder = processes.iter().position(|p| p.instance == who[0]).unwrap();
+    running.remove(holder).stop().await;
+    set(20).await;
+    assert!(fired.lock().unwrap().iter().all(|(w, _)| *w == processes[1 - holder].instance));
+    running.remove(0).stop().await;
+    let events = query(store.as_ref(), "select count(*), count(distinct stream) from events", &[]).await;
+    assert_eq!(events[0].int(0), events[0].int(1), "a timer fired twice");
+}
+
+/// A store whose newest position is what a test says, as after a failover to a replica that lags behind.
+struct Fallen(Arc<dyn Store>, watch::Sender<Committed>);
+
+#[async_trait]
+impl Store for Fallen {
+    fn service(&self) -> &str {
+        self.0.service()
+    }
+    async fn append(&self, unit: Unit) -> Result<Answer, StoreError> {
+        self.0.append(unit).await
+    }
+    async fn read_stream(&self, stream: StreamId, after: u64) -> Result<Vec<Recorded>, StoreError> {
+        self.0.read_stream(stream, after).await
+    }
+    async fn read_all(&self, after: u64, limit: u32) -> Result<Vec<Recorded>, StoreError> {
+        self.0.read_all(after, limit).await
+    }
+    async fn query(&self, sql: &str, args: &[Value]) -> Result<Vec<Row>, StoreError> {
+        self.0.query(sql, args).await
+    }
+    async fn blob(&self, id: [u8; 16]) -> Result<Option<StoredBlob>, StoreError> {
+        self.0.blob(id).await
+    }
+    fn committed(&self) -> watch::Receiver<Committed> {
+        self.1.subscribe()
+    }
+    fn set_open(&self, open: Result<(), String>) {
+        self.0.set_open(open);
+    }
+    fn opened(&self) -> Result<(), String> {
+        self.0.opened()
+    }
+}
+
+async fn a_store_that_falls_behind_is_closed_until_it_is_compared(d: &dyn Deployment) {
+    let fallen = Arc::new(Fallen(d.store("call-intake").await, watch::Sender::new(Committed { position: 3, work: 0 })));
+    let bent = Bent::new(d.log().await);
+    let process = Process::with(d, "call-intake", fallen.clone(), bent.clone()).await;
+    process.append(stream(), 0, 3).await;
+    let relaying = process.relay(bent.clone());
+    until("it publishes", async || (process.cursor().await == 3).then_some(())).await;
+    until("it takes commands", async || process.kernel.store.opened().ok()).await;
+    bent.holds_ends.send_replace(true);
+    fallen.1.send_replace(Committed { position: 2, work: 0 });
+    let why = until("it is closed", async || process.kernel.store.opened().err()).await;
+    assert!(why.contains("fell from 3 to 2"), "{why}");
+    assert!(matches!(process.kernel.store.append(bench::unit(stream(), 0, 1)).await, Err(StoreError::Closed(_))));
+    bent.holds_ends.send_replace(false);
+    until("it was compared and opened", async || process.kernel.store.opened().ok()).await;
+    process.append(stream(), 0, 1).await;
+    fallen.1.send_replace(Committed { position: 4, work: 0 });
+    until("it goes on", async || (process.cursor().await == 4).then_some(())).await;
+    relaying.stop().await;
+}
+
+async fn a_partition_that_lost_its_records_is_noticed(d: &dyn Deployment) {
+    let process = Process::start(d, "call-intake").await;
+    let bent = Bent::new(d.log().await);
+    let s = stream();
+    process.append(s, 0, 5).await;
+    process.append(stream(), 0, 1).await;
+    let relaying = process.relay(bent.clone());
+    until("it publishes", async || (process.cursor().await == 6).then_some(())).await;
+    // The ends are noted with the lease given up.
+    relaying.stop().await;
+    let partition = partition_of(s.bytes());
+    let whole = bent.log.watermarks(TOPIC, partition).await.unwrap();
+    for cut in [Watermarks { low: 0, high: 0 }, Watermarks { low: 0, high: whole.high - 1 }] {
+        *bent.shows.lock().unwrap() = Some((partition, cut));
+        let stopped = process.relay(bent.clone()).stopped().await;
+        assert!(matches!(&stopped, RelayStopped::PartitionLost { partition: p, reached, .. } if (*p, *reached) == (partition, whole.high)), "{stopped}");
+        let refused = process.kernel.store.append(bench::unit(stream(), 0, 1)).await;
+        assert!(matches!(&refused, Err(StoreError::Closed(why)) if why.contains("PartitionLost")), "{refused:?}");
+    }
+    // All of it past its time is another matter.
+    *bent.shows.lock().unwrap() = Some((partition, Watermarks { low: whole.high, high: whole.high }));
+    let relaying = process.relay(bent.clone());
+    until("it takes commands", async || process.kernel.store.opened().ok()).await;
+    relaying.stop().await;
+}
