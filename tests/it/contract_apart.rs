@@ -3,15 +3,18 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use hearthline_contracts::partition::partition_of;
-use hearthline_contracts::topics::{self, PARTITIONS, Topic};
-use hearthline_eventing::consumer::{self, Inbound, Reaction, Triage};
+use hearthline_contracts::topics::{self, Topic};
+use hearthline_contracts::wire;
+use hearthline_eventing::consumer::{self, ConsumerStopped, Inbound, Reaction, Triage};
 use hearthline_eventing::hostile::{HostileLog, HostileStore};
 use hearthline_eventing::lease::{LEASE_US, Lease};
+use hearthline_eventing::recover::{Hole, RecoverError, Report, recover};
 use hearthline_eventing::relay::{Relay, RelayStopped, Step, StepError};
 use hearthline_eventing::timers::{Due, OnTimer};
 use hearthline_eventing::{
-    Answer, Committed, Fact, Kernel, KeyStore, Log, LogError, LogRecord, Member, NotNow, Outgoing, Ports, Recorded, Row, Store, StoreError, StoredBlob,
-    TimerChange, Unit, Value, View, Watermarks, Workers, now_us,
+    Answer, Committed, DeliveryChange, DeliveryState, DeploymentState, Fact, Kernel, KeyStore, Log, LogError, LogRecord, Member, NewDelivery, NotNow, Outgoing,
+    Ports, Process as LivingProcess, Recorded, Requested, Row, Store, StoreError, StoredBlob, TimerChange, Unit, Upkeep, Value, View, Watermarks, Workers,
+    deployment_state, now_us, republishing, request_republish,
 };
 use hearthline_log_embedded::EmbeddedLog;
 use hearthline_nhs::StreamId;
@@ -19,8 +22,8 @@ use hearthline_store::SqliteStore;
 use hearthline_tests::bench::{self, Folder, id, stream};
 use hearthline_tests::folds::Folds;
 use hearthline_tests::{PATIENCE, Seed, seeds, until};
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -144,8 +147,16 @@ macro_rules! suite {
 
 suite! {
     both:
-        a_lease_stolen_in_mid_batch_doubles_nothing_visible;
+        a_lease_stolen_in_mid_batch_doubles_nothing_visible,
+        an_older_copy_is_found_before_it_takes_a_command_and_a_recovery_mends_it,
+        a_topic_made_anew_is_filled_again,
+        a_republish_feeds_a_new_subscription_on_a_trimmed_topic;
     plain:
+        a_recovery_that_was_cut_off_is_run_again,
+        a_recovery_is_refused_while_another_process_is_at_work,
+        what_no_topic_holds_any_more_is_named,
+        a_copy_that_took_commands_is_left_to_a_person,
+        records_before_a_republish_are_compared_too,
         timers_fire_at_the_holder_of_the_lease_alone,
         a_cursor_moves_only_under_the_lease_and_never_back,
         a_process_that_stops_gives_the_lease_up,
@@ -244,6 +255,18 @@ impl Process {
     }
 }
 
+/// Recovers as an operator does who repeats the command after trouble; the last report.
+async fn recovered(process: &Process) -> Report {
+    until("it is recovered", async || match recover(&process.kernel, false).await {
+        Ok(report) => Some(report),
+        Err(RecoverError::Store(_) | RecoverError::Log(_)) => None,
+        // Its own answer was lost before.
+        Err(RecoverError::Disturbed { .. }) => None,
+        Err(other) => panic!("{other}"),
+    })
+    .await
+}
+
 async fn append(store: &dyn Store, unit: Unit) {
     until("the store takes it", async || match store.append(unit.clone()).await {
         Ok(Answer::Committed { .. }) => Some(()),
@@ -257,14 +280,6 @@ async fn append(store: &dyn Store, unit: Unit) {
 
 async fn query(store: &dyn Store, sql: &str, args: &[Value]) -> Vec<Row> {
     until("the store can be read", async || store.query(sql, args).await.ok()).await
-}
-
-async fn high(log: &dyn Log) -> i64 {
-    let mut all = 0;
-    for partition in 0..PARTITIONS {
-        all += log.watermarks(TOPIC, partition).await.unwrap().high;
-    }
-    all
 }
 
 /// A subscription to calls that only projects.
@@ -365,7 +380,7 @@ async fn a_lease_stolen_in_mid_batch_doubles_nothing_visible(d: &dyn Deployment)
     for s in &streams {
         reader.until_folded(*s, 30).await;
     }
-    assert_eq!(first.cursor().await, 180, "the first did not move it back");
+    published(&first).await;
     // And back again.
     two.stop().await;
     for s in &streams {
@@ -374,6 +389,7 @@ async fn a_lease_stolen_in_mid_batch_doubles_nothing_visible(d: &dyn Deployment)
     for s in &streams {
         reader.until_folded(*s, 31).await;
     }
+    published(&first).await;
     one.stop().await;
     reading.stop().await;
     let parked = query(reader.kernel.store.as_ref(), "select count(*) from parked", &[]).await[0].int(0);
@@ -550,4 +566,331 @@ async fn a_partition_that_lost_its_records_is_noticed(d: &dyn Deployment) {
     let relaying = process.relay(bent.clone());
     until("it takes commands", async || process.kernel.store.opened().ok()).await;
     relaying.stop().await;
+}
+
+/// Streams with what they hold, by id.
+async fn events(store: &dyn Store) -> BTreeMap<(StreamId, u64), ([u8; 16], Bytes)> {
+    let rows = query(store, "select stream, version, event_id, payload from events", &[]).await;
+    rows.iter().map(|r| ((r.stream(0), r.int(1).unsigned_abs()), (r.id(2), r.blob(3).clone()))).collect()
+}
+
+fn delivery(state: DeliveryState) -> NewDelivery {
+    NewDelivery {
+        id: id(),
+        kind: "post",
+        destination: "home".to_owned(),
+        subject: stream(),
+        stream: stream(),
+        payload: Bytes::new(),
+        state,
+        sender: None,
+        deadline_at: None,
+        next_at: 0,
+        expires_at: None,
+        traceparent: None,
+        created_at: 1,
+    }
+}
+
+async fn published(process: &Process) {
+    let store = process.store();
+    until("everything is published", async || {
+        let last = query(store.as_ref(), "select coalesce(max(position), 0) from events", &[]).await[0].int(0).unsigned_abs();
+        (process.cursor().await == last).then_some(())
+    })
+    .await;
+}
+
+/// A service with four streams of `n` events each, published and read by another; both stopped, and a copy of the service kept.
+async fn copied(d: &dyn Deployment, n: u64) -> Vec<StreamId> {
+    let (process, reader) = (Process::start(d, "call-intake").await, Process::start(d, "kpi-projection").await);
+    let streams: Vec<StreamId> = (0..4).map(|_| stream()).collect();
+    let (relaying, reading) = (process.relay(d.log().await), reader.consume(d.log().await));
+    for s in &streams {
+        process.append(*s, 0, n).await;
+    }
+    let changes = [DeliveryState::Due, DeliveryState::RetryAt, DeliveryState::Confirmed].map(|state| DeliveryChange::Insert(delivery(state)));
+    until("the deliveries are there", async || {
+        let store = process.store();
+        if query(store.as_ref(), "select 1 from deliveries", &[]).await.is_empty() {
+            store.append(Unit { deliveries: changes.to_vec(), ..Unit::default() }).await.ok()?;
+        }
+        Some(())
+    })
+    .await;
+    published(&process).await;
+    for s in &streams {
+        reader.until_folded(*s, n).await;
+    }
+    relaying.stop().await;
+    reading.stop().await;
+    d.copy("call-intake").await;
+    streams
+}
+
+async fn an_older_copy_is_found_before_it_takes_a_command_and_a_recovery_mends_it(d: &dyn Deployment) {
+    let mut streams = copied(d, 3).await;
+    let (process, reader) = (Process::start(d, "call-intake").await, Process::start(d, "kpi-projection").await);
+    let (relaying, reading) = (process.relay(d.log().await), reader.consume(d.log().await));
+    for s in &streams {
+        process.append(*s, 3, 4).await;
+    }
+    streams.extend([stream(), stream()]);
+    for s in &streams[4..] {
+        process.append(*s, 0, 7).await;
+    }
+    published(&process).await;
+    let whole = events(process.kernel.store.as_ref()).await;
+    relaying.stop().await;
+    drop(process);
+    d.restore("call-intake").await;
+
+    let process = Process::start(d, "call-intake").await;
+    // As a service is built, before its workers run.
+    process.kernel.store.set_open(Err("not compared yet".to_owned()));
+    let working = process.work(None);
+    while !working.1.is_finished() {
+        let taken = process.kernel.store.append(bench::unit(stream(), 0, 1)).await;
+        assert!(!matches!(taken, Ok(Answer::Committed { .. })), "it took a command");
+        tokio::task::yield_now().await;
+    }
+    let stopped = working.stopped().await;
+    assert!(stopped.why.contains("StoreBehindLog"), "{stopped}");
+
+    let looked = until("it is looked at", async || recover(&process.kernel, true).await.ok()).await;
+    assert_eq!((looked.reimported, looked.incarnation, looked.deliveries_unconfirmed), (4 * 4 + 2 * 7, 2, 2));
+    assert_eq!(events(process.kernel.store.as_ref()).await.len(), 12, "looking changes nothing");
+    recovered(&process).await;
+    assert_eq!(events(process.kernel.store.as_ref()).await, whole, "the same events, ids, versions and bytes");
+    for s in &streams {
+        assert_eq!(process.folded(*s).await, (7, 7, true), "its own views have them");
+    }
+    assert_eq!(until("its state is read", async || deployment_state(process.kernel.store.as_ref()).await.ok()).await.incarnation, 2);
+    let states = query(process.kernel.store.as_ref(), "select state from deliveries order by seq", &[]).await;
+    assert_eq!(states.iter().map(|r| r.text(0)).collect::<Vec<_>>(), ["unconfirmed", "unconfirmed", "confirmed"]);
+    assert!(recovered(&process).await.agreed());
+
+    // It goes on, and others notice nothing.
+    let working = process.work(None);
+    for s in &streams {
+        process.append(*s, 7, 1).await;
+    }
+    for s in &streams {
+        reader.until_folded(*s, 8).await;
+    }
+    working.stop().await;
+    reading.stop().await;
+    assert_eq!(query(reader.kernel.store.as_ref(), "select count(*) from parked", &[]).await[0].int(0), 0);
+}
+
+/// A store that fails for good after so many writes.
+struct Breaking(Arc<dyn Store>, AtomicI64);
+
+#[async_trait]
+impl Store for Breaking {
+    fn service(&self) -> &str {
+        self.0.service()
+    }
+    async fn append(&self, unit: Unit) -> Result<Answer, StoreError> {
+        if self.1.fetch_sub(1, Ordering::SeqCst) <= 0 {
+            return Err(StoreError::Unavailable("broken".to_owned()));
+        }
+        self.0.append(unit).await
+    }
+    async fn read_stream(&self, stream: StreamId, after: u64) -> Result<Vec<Recorded>, StoreError> {
+        self.0.read_stream(stream, after).await
+    }
+    async fn read_all(&self, after: u64, limit: u32) -> Result<Vec<Recorded>, StoreError> {
+        self.0.read_all(after, limit).await
+    }
+    async fn query(&self, sql: &str, args: &[Value]) -> Result<Vec<Row>, StoreError> {
+        self.0.query(sql, args).await
+    }
+    async fn blob(&self, id: [u8; 16]) -> Result<Option<StoredBlob>, StoreError> {
+        self.0.blob(id).await
+    }
+    fn committed(&self) -> watch::Receiver<Committed> {
+        self.0.committed()
+    }
+    fn set_open(&self, open: Result<(), String>) {
+        self.0.set_open(open);
+    }
+    fn opened(&self) -> Result<(), String> {
+        self.0.opened()
+    }
+}
+
+/// A copy of three versions a stream that lacks three more, all published.
+async fn lacking(d: &dyn Deployment) -> Vec<StreamId> {
+    let streams = copied(d, 3).await;
+    let process = Process::start(d, "call-intake").await;
+    let relaying = process.relay(d.log().await);
+    for s in &streams {
+        process.append(*s, 3, 3).await;
+    }
+    published(&process).await;
+    relaying.stop().await;
+    d.restore("call-intake").await;
+    streams
+}
+
+async fn a_recovery_that_was_cut_off_is_run_again(d: &dyn Deployment) {
+    let streams = lacking(d).await;
+    for writes in 2.. {
+        let store = Arc::new(Breaking(d.store("call-intake").await, AtomicI64::new(writes)));
+        match recover(&Process::with(d, "call-intake", store, d.log().await).await.kernel, false).await {
+            Err(RecoverError::Store(_)) => {}
+            outcome => {
+                // The last piece was the recovery's end.
+                assert!(outcome.unwrap().found.unwrap().contains("RecoveryUnfinished") && writes > 3);
+                break;
+            }
+        }
+        let process = Process::start(d, "call-intake").await;
+        let stopped = process.relay(d.log().await).stopped().await;
+        assert!(matches!(stopped, RelayStopped::RecoveryUnfinished { .. }), "{stopped}");
+        until("the lease is free", async || Lease::new(process.store(), process.instance).alone(true).step(0).await.ok()).await;
+    }
+    let process = Process::start(d, "call-intake").await;
+    for s in &streams {
+        assert_eq!(process.folded(*s).await, (6, 6, true));
+    }
+    assert_eq!(deployment_state(process.kernel.store.as_ref()).await.unwrap(), DeploymentState { incarnation: 2, finalised_level: 1, recovering: false });
+    let open = query(process.kernel.store.as_ref(), "select count(*) from deliveries where state = 'unconfirmed'", &[]).await;
+    assert_eq!(open[0].int(0), 2);
+}
+
+async fn a_recovery_is_refused_while_another_process_is_at_work(d: &dyn Deployment) {
+    lacking(d).await;
+    let (process, other) = (Process::start(d, "call-intake").await, Process::start(d, "call-intake").await);
+    let lease = Lease::new(other.store(), other.instance);
+    assert!(lease.step(now_us()).await.unwrap());
+    for dry_run in [true, false] {
+        assert!(matches!(recover(&process.kernel, dry_run).await, Err(RecoverError::LeaseHeld { .. })));
+    }
+    lease.give_up().await;
+    let seen = Upkeep::Seen(LivingProcess { instance: other.instance, release: "0".to_owned(), level: 1, started_at: 1, seen_at: now_us() });
+    append(other.kernel.store.as_ref(), Unit { upkeep: vec![seen], ..Unit::default() }).await;
+    for dry_run in [true, false] {
+        assert!(matches!(recover(&process.kernel, dry_run).await, Err(RecoverError::AtWork { n: 1, .. })));
+    }
+    append(other.kernel.store.as_ref(), Unit { upkeep: vec![Upkeep::Gone(other.instance)], ..Unit::default() }).await;
+    assert_eq!(recover(&process.kernel, false).await.unwrap().reimported, 12);
+}
+
+async fn what_no_topic_holds_any_more_is_named(d: &dyn Deployment) {
+    let streams = lacking(d).await;
+    let bent = Bent::new(d.log().await);
+    let partition = partition_of(streams[0].bytes());
+    let mut first = None;
+    let marks = bent.log.watermarks(TOPIC, partition).await.unwrap();
+    for record in bent.log.read(TOPIC, partition, 0, 1_000).await.unwrap() {
+        let parts = wire::split(&record.payload).unwrap();
+        if parts.stream_id == *streams[0].bytes() && parts.envelope.stream_version == 5 {
+            first = first.or(Some(record.offset));
+        }
+    }
+    *bent.shows.lock().unwrap() = Some((partition, Watermarks { low: first.unwrap(), high: marks.high }));
+    let process = Process::with(d, "call-intake", d.store("call-intake").await, bent.clone()).await;
+    let report = recover(&process.kernel, false).await.unwrap();
+    assert!(report.holes.contains(&Hole { stream: streams[0], from: 4, to: 4 }), "{:?}", report.holes);
+    let versions: Vec<u64> = process.kernel.store.read_stream(streams[0], 0).await.unwrap().iter().map(|e| e.version).collect();
+    assert_eq!(versions, [1, 2, 3, 5, 6]);
+    assert!(report.not_in_topics.iter().any(|n| n.what == "timers"));
+    assert!(recover(&process.kernel, false).await.unwrap().agreed());
+}
+
+async fn a_copy_that_took_commands_is_left_to_a_person(d: &dyn Deployment) {
+    let streams = lacking(d).await;
+    let process = Process::start(d, "call-intake").await;
+    // Nothing had compared it.
+    process.append(streams[1], 3, 1).await;
+    for dry_run in [true, false] {
+        let refused = recover(&process.kernel, dry_run).await.unwrap_err();
+        assert!(matches!(&refused, RecoverError::Forked { forks: 1, stream, version: 4 } if *stream == streams[1]), "{refused}");
+    }
+    assert_eq!(process.folded(streams[0]).await, (6, 6, true), "the others are mended");
+    assert_eq!(process.folded(streams[1]).await, (4, 4, true), "nothing is put on the other side of the fork");
+    assert!(matches!(process.relay(d.log().await).stopped().await, RelayStopped::RecoveryUnfinished { .. }));
+}
+
+async fn a_topic_made_anew_is_filled_again(d: &dyn Deployment) {
+    let streams = copied(d, 5).await;
+    d.make_log_anew().await;
+    let (process, reader) = (Process::start(d, "call-intake").await, Process::start(d, "kpi-projection").await);
+    let stopped = process.work(None).stopped().await;
+    assert!(stopped.why.contains("TopicRecreated"), "{stopped}");
+    assert!(matches!(reader.consume(d.log().await).stopped().await, ConsumerStopped::TopicRecreated { .. }));
+    recovered(&process).await;
+    recovered(&reader).await;
+    let (working, reading) = (process.work(None), reader.consume(d.log().await));
+    for s in &streams {
+        process.append(*s, 5, 1).await;
+    }
+    // One that had read all of it, and one that is new.
+    let newcomer = Process::start(d, "shared-record").await;
+    let starting = newcomer.consume(d.log().await);
+    for s in &streams {
+        reader.until_folded(*s, 6).await;
+        newcomer.until_folded(*s, 6).await;
+    }
+    for running in [reading, starting] {
+        running.stop().await;
+    }
+    working.stop().await;
+}
+
+async fn a_republish_feeds_a_new_subscription_on_a_trimmed_topic(d: &dyn Deployment) {
+    let (process, reader) = (Process::start(d, "call-intake").await, Process::start(d, "kpi-projection").await);
+    let s = stream();
+    let relaying = process.relay(d.log().await);
+    process.append(s, 0, 450).await;
+    published(&process).await;
+    relaying.stop().await;
+    let reading = reader.consume(d.log().await);
+    reader.until_folded(s, 450).await;
+    // All but the last three records are past their time.
+    let bent = Bent::new(d.log().await);
+    let partition = partition_of(s.bytes());
+    let high = until("its end is known", async || bent.log.watermarks(TOPIC, partition).await.ok()).await.high;
+    *bent.shows.lock().unwrap() = Some((partition, Watermarks { low: high - 3, high }));
+    let newcomer = Process::with(d, "shared-record", d.store("shared-record").await, bent.clone()).await;
+    let starting = newcomer.consume(bent.clone());
+    let parked = async || query(newcomer.kernel.store.as_ref(), "select count(*) from parked where held = 1", &[]).await[0].int(0);
+    until("what came first waits", async || (parked().await >= 3).then_some(())).await;
+    assert_eq!(newcomer.folded(s).await.0, 0);
+    *bent.shows.lock().unwrap() = None;
+
+    let until_asked = async || until("it is asked for", async || request_republish(process.kernel.store.as_ref(), Unit::default()).await.ok()).await;
+    assert!(matches!(until_asked().await, Requested::Begun { until: 450 } | Requested::UnderWay { next: 0, until: 450 }));
+    // One page by a process that then ends; another goes on.
+    let relay = Relay::new(process.store(), d.log().await, &topics::CALL, process.instance);
+    until("a page goes out", async || relay.republish_step().await.ok()).await;
+    assert!(matches!(until_asked().await, Requested::UnderWay { next: 1..450, until: 450 }));
+    let working = process.work(None);
+    process.append(s, 450, 5).await;
+    newcomer.until_folded(s, 455).await;
+    reader.until_folded(s, 455).await;
+    until("the request is done", async || republishing(process.kernel.store.as_ref()).await.ok().filter(Option::is_none)).await;
+    assert_eq!((process.cursor().await, parked().await), (455, 0));
+    working.stop().await;
+    starting.stop().await;
+    reading.stop().await;
+}
+
+async fn records_before_a_republish_are_compared_too(d: &dyn Deployment) {
+    let streams = copied(d, 3).await;
+    let process = Process::start(d, "call-intake").await;
+    let relaying = process.relay(d.log().await);
+    process.append(streams[0], 3, 1).await;
+    published(&process).await;
+    relaying.stop().await;
+    // Old records lie behind the newest one.
+    append(process.kernel.store.as_ref(), Unit { upkeep: vec![Upkeep::Republish { next: 0, until: 12 }], ..Unit::default() }).await;
+    let relay = Relay::new(process.store(), d.log().await, &topics::CALL, process.instance);
+    assert_eq!(relay.republish_step().await.unwrap(), Step::Published(12));
+    d.restore("call-intake").await;
+    let process = Process::start(d, "call-intake").await;
+    let stopped = process.relay(d.log().await).stopped().await;
+    assert!(matches!(stopped, RelayStopped::StoreBehindLog { version: 4, .. }), "{stopped}");
 }

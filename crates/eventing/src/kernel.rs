@@ -36,8 +36,8 @@ pub struct Kernel {
     pub store: Arc<dyn Store>,
     pub composer: Composer,
     pub instance: [u8; 16],
-    alone: bool,
-    log: Arc<dyn Log>,
+    pub(crate) alone: bool,
+    pub(crate) log: Arc<dyn Log>,
 }
 
 /// An event of a stream with its personal part opened as far as it opens.

@@ -180,7 +180,8 @@ impl Lease {
         }
     }
 
-    async fn give_up(&self) {
+    /// Lets another take it over at once.
+    pub async fn give_up(&self) {
         let held = self.0.state.borrow().held;
         self.lose();
         if !held {

@@ -19,6 +19,7 @@ mod keyring;
 pub mod lease;
 pub mod parking;
 mod ports;
+pub mod recover;
 pub mod relay;
 pub mod seal;
 pub mod timers;
@@ -36,7 +37,7 @@ pub use keyring::{Access, GRANTS, Keyring, Lookup};
 pub use ports::*;
 pub use tx::{Conn, DbError, Table, Tx};
 pub use unit::*;
-pub use upkeep::{DeploymentState, Process, Upkeep, begin, deployment_state, republishing};
+pub use upkeep::{DeploymentState, Process, Requested, Upkeep, begin, deployment_state, processes, republishing, request_republish};
 pub use value::{Dialect, Row, Script, Value};
 pub use view::{View, ViewError};
 

@@ -253,7 +253,10 @@ impl Relay {
     /// Reads back what the log holds behind what was noted, and the last record of each partition; every record must be known to the
     /// store. Opens the store to commands and gives the cursor.
     pub async fn compare(&self) -> Result<u64, StepError> {
-        let cursor = self.compare_only().await?;
+        if upkeep::deployment_state(self.store.as_ref()).await?.recovering {
+            return Err(RelayStopped::RecoveryUnfinished { service: self.store.service().to_owned() }.into());
+        }
+        let cursor = self.compare_records().await?;
         // It may have fallen while it was read.
         if !self.fell.load(Ordering::SeqCst) {
             self.store.set_open(Ok(()));
@@ -262,10 +265,7 @@ impl Relay {
     }
 
     /// As [`Relay::compare`], and the store stays as closed as it is.
-    pub(crate) async fn compare_only(&self) -> Result<u64, StepError> {
-        if upkeep::deployment_state(self.store.as_ref()).await?.recovering {
-            return Err(RelayStopped::RecoveryUnfinished { service: self.store.service().to_owned() }.into());
-        }
+    pub(crate) async fn compare_records(&self) -> Result<u64, StepError> {
         let cursor = self.store.query("select cursor from relay", &[]).await?.first().map_or(0, |r| r.int(0).unsigned_abs());
         // Before the log: whoever leads notes only what the log already has.
         let noted = self.noted().await?;
@@ -300,7 +300,8 @@ impl Relay {
         Ok(cursor)
     }
 
-    async fn noted(&self) -> Result<BTreeMap<u16, i64>, StoreError> {
+    /// The ends of the topic's partitions as the store has noted them.
+    pub(crate) async fn noted(&self) -> Result<BTreeMap<u16, i64>, StoreError> {
         let rows = self.store.query("select partition, next_offset from relayed_ends", &[]).await?;
         Ok(rows.iter().map(|r| (u16::try_from(r.int(0)).unwrap_or(u16::MAX), r.int(1))).collect())
     }

@@ -139,3 +139,53 @@ pub async fn republishing(store: &dyn Store) -> Result<Option<(u64, u64)>, Store
     let rows = store.query("select next, until from republish", &[]).await?;
     Ok(rows.first().map(|r| (r.int(0).unsigned_abs(), r.int(1).unsigned_abs())))
 }
+
+/// What became of a request to republish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Requested {
+    /// Every event up to here goes out again.
+    Begun { until: u64 },
+    /// One is under way already.
+    UnderWay { next: u64, until: u64 },
+    /// Nothing was published yet.
+    Nothing,
+}
+
+/// Asks the holder of the lease to send every published event again, on the same topic: others see duplicates, a new subscription
+/// on a trimmed topic what it lacks.
+pub async fn request_republish(store: &dyn Store, also: Unit) -> Result<Requested, StoreError> {
+    if let Some((next, until)) = republishing(store).await? {
+        return Ok(Requested::UnderWay { next, until });
+    }
+    let until = store.query("select cursor from relay", &[]).await?.first().map_or(0, |r| r.int(0).unsigned_abs());
+    if until == 0 {
+        return Ok(Requested::Nothing);
+    }
+    let mut unit = also;
+    unit.upkeep.push(Upkeep::Republish { next: 0, until });
+    match store.append(unit).await? {
+        Answer::Committed { .. } => Ok(Requested::Begun { until }),
+        _ => Err(StoreError::Refused("a request beside something that was refused".to_owned())),
+    }
+}
+
+/// How long a process counts as living after it was last seen, µs.
+pub const LIVING_US: i64 = 30_000_000;
+
+/// The processes at work on a store, the oldest first.
+pub async fn processes(store: &dyn Store, now: i64) -> Result<Vec<Process>, StoreError> {
+    let rows = store
+        .query(
+            "select instance, release, level, started_at, seen_at from processes where seen_at > $1 order by started_at, instance",
+            &[(now - LIVING_US).into()],
+        )
+        .await?;
+    let process = |r: &crate::value::Row| Process {
+        instance: r.id(0),
+        release: r.text(1).to_owned(),
+        level: u32::try_from(r.int(2)).unwrap_or(0),
+        started_at: r.int(3),
+        seen_at: r.int(4),
+    };
+    Ok(rows.iter().map(process).collect())
+}
