@@ -322,15 +322,19 @@ impl Ledger {
             if actual != write.expected {
                 return Err(Ok(Answer::VersionConflict { stream: write.stream, expected: write.expected, actual }));
             }
-            for (version, event) in (write.expected + 1..).zip(&write.events) {
-                if event.stream != write.stream || event.version != version {
+            let mut head = write.expected;
+            for event in &write.events {
+                let version = head + 1;
+                let follows = if unit.reimport { event.version >= version } else { event.version == version };
+                head = event.version;
+                if event.stream != write.stream || !follows {
                     return refused(format!("{} is not version {version} of the stream that is written", event.name));
                 }
                 if event.payload.len() > EVENT_BYTES_MAX {
                     return refused(format!("{} has {} bytes; an event has at most {EVENT_BYTES_MAX}", event.name, event.payload.len()));
                 }
             }
-            heads.insert(write.stream, write.expected + write.events.len() as u64);
+            heads.insert(write.stream, head);
         }
         for (n, claim) in unit.claims.iter().enumerate() {
             if claim.rule != ClaimRule::Unique {

@@ -50,7 +50,7 @@ impl Rows {
                     batch.facts.push(Fact { topic: ledger.topic.name, envelope: event.envelope.clone(), sealed, payload: event.payload.clone() });
                 }
             }
-            overlay.heads.insert(write.stream, write.expected + write.events.len() as u64);
+            overlay.heads.insert(write.stream, write.events.last().map_or(write.expected, |e| e.version));
         }
         for claim in &unit.claims {
             self.claim(ledger, claim, batch.position, overlay, now);
@@ -94,7 +94,10 @@ impl Rows {
         }
         batch.work |= self.outward(unit, overlay);
         if let Some(cursor) = unit.relayed {
-            self.rest.push("insert into relay (one, cursor) values (1, $1) on conflict (one) do update set cursor = excluded.cursor", &[cursor.into()]);
+            self.rest.push(
+                "insert into relay (one, cursor) values (1, $1) on conflict (one) do update set cursor = excluded.cursor where relay.cursor < excluded.cursor",
+                &[cursor.into()],
+            );
         }
         if let Some((holder, until, _)) = unit.lease {
             self.rest.push(
@@ -102,6 +105,10 @@ impl Rows {
                 &[holder.into(), until.into()],
             );
             overlay.lease = Some((holder, until));
+        }
+        for change in &unit.upkeep {
+            batch.work |= change.wakes();
+            change.statements(&mut self.rest);
         }
     }
 
