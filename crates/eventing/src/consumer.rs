@@ -144,9 +144,14 @@ pub async fn run(kernel: Kernel, log: Arc<dyn Log>, inbound: Arc<dyn Inbound>, s
             let reading = match taken {
                 Some((epoch, next)) => match member.read_from(at, next).await {
                     Ok(reader) => Some((epoch, next, reader)),
-                    Err(LogError::Unavailable(why)) => {
+                    Err(LogError::Unavailable(why) | LogError::Misconfigured(why)) => {
                         tracing::warn!(why, topic = at.0, partition = at.1, "a partition could not be read; it is tried again");
                         None
+                    }
+                    // Revoked in the meantime, as the next change of membership says.
+                    Err(LogError::MembershipLost) => {
+                        wanted.remove(&at);
+                        continue;
                     }
                     Err(error) => {
                         failed = Some(error.into());
@@ -195,7 +200,7 @@ async fn take_over(kernel: &Kernel, log: &dyn Log, subscription: &str, (topic, p
     };
     let marks = match log.watermarks(topic, partition).await {
         Ok(marks) => marks,
-        Err(LogError::Unavailable(why)) => {
+        Err(LogError::Unavailable(why) | LogError::Misconfigured(why)) => {
             tracing::warn!(why, topic, partition, "the log's ends could not be read; it is tried again");
             return Ok(None);
         }

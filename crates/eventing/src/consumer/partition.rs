@@ -142,11 +142,13 @@ impl Partition {
                 () = stop.cancelled() => break,
                 records = reader.read(RUN_RECORDS_MAX) => match records {
                     Ok(records) => records,
-                    Err(LogError::Unavailable(why)) => {
+                    Err(LogError::Unavailable(why) | LogError::Misconfigured(why)) => {
                         tracing::warn!(why, topic = self.topic, partition = self.partition, "the log is tried again");
                         patience.wait(&stop).await;
                         continue;
                     }
+                    // The partition was revoked; the change of membership that says so is on its way.
+                    Err(LogError::MembershipLost) => break,
                     Err(error) => return Err(error.into()),
                 },
                 // Only an operator's request matters here; most work is others'.
