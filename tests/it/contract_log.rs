@@ -141,7 +141,7 @@ suite! {
         a_group_has_one_member_here;
     kafka:
         two_members_share_the_partitions,
-        a_dead_reader_gives_nothing;
+        a_dead_reader_gives_nothing,
 }
 
 fn outgoing(key: [u8; 16], payload: impl Into<Bytes>) -> Outgoing {
@@ -440,7 +440,8 @@ async fn a_dead_reader_gives_nothing(adapter: &dyn LogAdapter) {
     }
     let mut second = two.join("g", &[TOPIC]).await.unwrap();
     let before = places.clone();
-    tokio::join!(owned(&mut first, &mut places, |n| n == usize::from(PARTITIONS) / 2), owned(&mut second, &mut BTreeSet::new(), |n| n > 0));
+    let mut others = BTreeSet::new();
+    tokio::join!(owned(&mut first, &mut places, |n| n == usize::from(PARTITIONS) / 2), owned(&mut second, &mut others, |n| n > 0));
     for at in before {
         let reader = readers.get_mut(&at).unwrap();
         if places.contains(&at) {

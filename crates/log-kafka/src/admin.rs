@@ -146,7 +146,13 @@ impl KafkaAdmin {
                 Err((name, code)) => return Err(error_of(code, &name)),
             }
         }
-        Ok(made)
+        let (patience, awaited) = (self.options.answer, made.clone());
+        let seen = tokio::task::spawn_blocking(move || led(&admin, &awaited, patience)).await;
+        match seen {
+            Ok(Ok(())) => Ok(made),
+            Ok(Err(name)) => Err(LogError::Unavailable(format!("{name} was made, but no broker leads all its partitions yet"))),
+            Err(_) => Err(LogError::Unavailable("waiting for the topics failed".to_owned())),
+        }
     }
 
     /// Looks at brokers, topics and rights as the service that the options name, or as an operator where they name none.
@@ -228,6 +234,26 @@ impl KafkaAdmin {
             _ => Ok(()),
         }
     }
+}
+
+/// Waits until every partition has a leader: the controller answers before the brokers know.
+fn led(admin: &AdminClient<Voice>, topics: &[String], patience: Duration) -> Result<(), String> {
+    let begun = Instant::now();
+    for name in topics {
+        loop {
+            let found = admin.inner().fetch_metadata(Some(name), patience);
+            let led =
+                found.is_ok_and(|m| m.topics().iter().any(|t| t.error().is_none() && t.partitions().iter().all(|p| p.error().is_none() && p.leader() >= 0)));
+            if led {
+                break;
+            }
+            if begun.elapsed() > patience {
+                return Err(name.clone());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    Ok(())
 }
 
 /// The settings of every topic; `proto/TOPICS.md` says why.

@@ -217,7 +217,7 @@ impl KafkaOptions {
 
     /// One reads by assignment alone. librdkafka assigns under a group's name only; nothing is joined or committed.
     pub(crate) fn reader(&self) -> Result<ClientConfig, OptionsError> {
-        let mut config = self.client_config(&[("fetch.wait.max.ms", "20"), ("queued.max.messages.kbytes", "16384"), ("queued.min.messages", "2000")])?;
+        let mut config = self.client_config(&[("fetch.wait.max.ms", "5"), ("queued.max.messages.kbytes", "16384"), ("queued.min.messages", "2000")])?;
         consuming(&mut config).set("group.id", self.wire_group(&self.service)).set("enable.partition.eof", "true");
         Ok(config)
     }

@@ -9,12 +9,15 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// How often an idle client is served.
 const IDLE: Duration = Duration::from_secs(1);
+/// How long to wait for a partition's new leader before asking again.
+const MOVED: Duration = Duration::from_millis(50);
 /// How far before the end a last record is looked for first; what lies between may be no records.
 const BACK: i64 = 16;
 
@@ -85,9 +88,9 @@ fn serve(options: &KafkaOptions, troubles: &Arc<Troubles>, queue: &mpsc::Receive
             Err(mpsc::RecvTimeoutError::Disconnected) => return,
             Err(mpsc::RecvTimeoutError::Timeout) => {
                 // Log lines, and tokens that end.
-                while let Some(client) = &client
-                    && client.consumer.poll(Duration::ZERO).is_some()
-                {}
+                if let Some(client) = &client {
+                    client.listen();
+                }
                 continue;
             }
         };
@@ -169,16 +172,23 @@ impl<'a> Client<'a> {
         let _ = reply.send(answer);
     }
 
+    /// Serves what is no record: log lines, complaints, tokens that end.
+    fn listen(&self) {
+        while self.consumer.poll(Duration::ZERO).is_some() || self.consumer.context().served.swap(false, Ordering::AcqRel) {}
+    }
+
+    fn failed(&self, error: &KafkaError, about: &str) -> LogError {
+        // What the broker complained of waits in the queue.
+        self.listen();
+        self.troubles.failed(error, about)
+    }
+
     fn usable(&mut self, topic: &'static str) -> Result<(), LogError> {
         if self.usable.contains(topic) {
             return Ok(());
         }
         let wire = self.options.wire_topic(topic);
-        let failed = |e: KafkaError| {
-            // What the broker complained of waits in the queue.
-            while self.consumer.poll(Duration::ZERO).is_some() {}
-            self.troubles.failed(&e, &wire)
-        };
+        let failed = |e: KafkaError| self.failed(&e, &wire);
         let metadata = self.consumer.fetch_metadata(Some(&wire), self.options.answer).map_err(failed)?;
         let Some(found) = metadata.topics().iter().find(|t| t.name() == wire) else {
             return Err(self.troubles.error(RDKafkaErrorCode::UnknownTopicOrPartition, &wire));
@@ -208,11 +218,14 @@ impl<'a> Client<'a> {
     fn watermarks(&mut self, at: At) -> Result<Watermarks, LogError> {
         self.usable(at.topic)?;
         let wire = self.options.wire_topic(at.topic);
-        let (low, high) = self
-            .consumer
-            .fetch_watermarks(&wire, i32::from(at.partition), self.options.answer)
-            .map_err(|e| self.troubles.failed(&e, &format!("ends of {wire}/{}", at.partition)))?;
-        Ok(Watermarks { low, high })
+        let begun = Instant::now();
+        loop {
+            match self.consumer.fetch_watermarks(&wire, i32::from(at.partition), self.options.answer) {
+                Ok((low, high)) => return Ok(Watermarks { low, high }),
+                Err(error) if moving(&error) && begun.elapsed() < self.options.answer => std::thread::sleep(MOVED),
+                Err(error) => return Err(self.failed(&error, &format!("ends of {wire}/{}", at.partition))),
+            }
+        }
     }
 
     /// An offset may hold the end of another's transaction instead of a record, so the last record is looked for ever further back.
@@ -254,7 +267,7 @@ impl<'a> Client<'a> {
     fn since(&mut self, at: At, since_ms: i64) -> Result<i64, LogError> {
         let Watermarks { high, .. } = self.watermarks(at)?;
         let wire = self.options.wire_topic(at.topic);
-        let failed = |e: KafkaError| self.troubles.failed(&e, &format!("times of {wire}/{}", at.partition));
+        let failed = |e: KafkaError| self.failed(&e, &format!("times of {wire}/{}", at.partition));
         let asked = list(&wire, at.partition, Offset::Offset(since_ms)).map_err(failed)?;
         let found = self.consumer.offsets_for_times(asked, self.options.answer).map_err(failed)?;
         Ok(match found.find_partition(&wire, i32::from(at.partition)).map(|e| e.offset()) {
@@ -267,12 +280,12 @@ impl<'a> Client<'a> {
     fn fetch(&self, at: At, from: i64, high: i64, mut take: impl FnMut(LogRecord) -> bool) -> Result<(), LogError> {
         let wire = self.options.wire_topic(at.topic);
         let about = || format!("{wire}/{} from {from}", at.partition);
-        let failed = |e: KafkaError| self.troubles.failed(&e, &about());
+        let failed = |e: KafkaError| self.failed(&e, &about());
         self.consumer.assign(&list(&wire, at.partition, Offset::Offset(from)).map_err(failed)?).map_err(failed)?;
         let begun = Instant::now();
         loop {
             let Some(left) = self.options.answer.checked_sub(begun.elapsed()) else {
-                return Err(self.troubles.error(RDKafkaErrorCode::OperationTimedOut, &about()));
+                return Err(failed(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut)));
             };
             match self.consumer.poll(left.min(Duration::from_millis(100))) {
                 None => {}
@@ -302,6 +315,15 @@ impl<'a> Client<'a> {
         }
         self.consumer.unassign().map_err(failed)
     }
+}
+
+/// The partition's leader is not there yet, or no longer.
+fn moving(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(Code::NotLeaderForPartition | Code::LeaderNotAvailable | Code::FencedLeaderEpoch | Code::UnknownLeaderEpoch | Code::OffsetNotAvailable)
+    )
 }
 
 fn list(wire: &str, partition: u16, offset: Offset) -> Result<TopicPartitionList, KafkaError> {
