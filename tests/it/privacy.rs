@@ -9,7 +9,7 @@ use hearthline::demo::week::{Patient, Week};
 use hearthline::demo::{self, Options};
 use hearthline_contracts::hospital::{HospitalEvent, hospital_event};
 use hearthline_contracts::{topics, wire};
-use hearthline_eventing::{KeyState, Store};
+use hearthline_eventing::KeyState;
 use hearthline_interop::hl7v2::{Adt, Message};
 use hearthline_nhs::StreamId;
 use hearthline_runtime::auth::Role;
