@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod folds;
+pub mod servers;
 
 use std::future::Future;
 use std::time::{Duration, Instant};

@@ -201,6 +201,10 @@ pub enum KeyState {
     Destroyed {
         context: String,
     },
+    /// There is one, and the keyring itself keeps it from this reader.
+    Withheld {
+        context: String,
+    },
     /// Never made: a fault wherever an event names it.
     Missing,
 }
