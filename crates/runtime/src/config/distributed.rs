@@ -25,7 +25,12 @@ pub(super) fn postgres(r: &mut Reader, environment: Environment) -> Option<Postg
         r.wrong("postgres.tls", None, "leaves the way to PostgreSQL unprotected", allowed);
     }
     let Some(password_folder) = password_folder else {
-        r.wrong("postgres.password_folder", None, "is missing beside postgres.host", "the folder with a file for each role, named as the role, with its password");
+        r.wrong(
+            "postgres.password_folder",
+            None,
+            "is missing beside postgres.host",
+            "the folder with a file for each role, named as the role, with its password",
+        );
         return None;
     };
     Some(Postgres { host, port, database, keyring_database, password_folder, tls, ca_file })

@@ -280,7 +280,11 @@ pub enum Mechanism {
 /// What it proves it with.
 #[derive(Debug, Clone)]
 pub enum SaslLogin {
-    Password { mechanism: Mechanism, username: String, password: SecretString },
+    Password {
+        mechanism: Mechanism,
+        username: String,
+        password: SecretString,
+    },
     /// A file in which an agent keeps a fresh token.
     Token(PathBuf),
 }
