@@ -6,6 +6,7 @@ use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientContext, producer};
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,20 +16,30 @@ use std::time::{Duration, Instant};
 /// A trouble that goes on is told again after this long.
 const TOLD_AGAIN: Duration = Duration::from_secs(60);
 
-/// The newest trouble of all clients of one process; forgotten when a broker answers.
+/// Which kind of client has a trouble.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Whose {
+    Writer,
+    Reader,
+    Member,
+}
+
+/// The newest trouble of each kind of client of one process, until it is over.
 #[derive(Debug, Default)]
 pub(crate) struct Troubles {
-    newest: Mutex<Option<(RDKafkaErrorCode, String)>>,
+    newest: Mutex<BTreeMap<Whose, (RDKafkaErrorCode, String)>>,
     told: Mutex<Option<(RDKafkaErrorCode, Instant)>>,
 }
 
 impl Troubles {
-    pub(crate) fn note(&self, code: RDKafkaErrorCode, reason: &str) {
+    pub(crate) fn note(&self, whose: Whose, code: RDKafkaErrorCode, reason: &str) {
+        let mut newest = lock(&self.newest);
         // Comes beside a more telling one.
-        if code == RDKafkaErrorCode::AllBrokersDown && lock(&self.newest).is_some() {
+        if code == RDKafkaErrorCode::AllBrokersDown && newest.contains_key(&whose) {
             return;
         }
-        *lock(&self.newest) = Some((code, reason.to_owned()));
+        newest.insert(whose, (code, reason.to_owned()));
+        drop(newest);
         let mut told = lock(&self.told);
         if told.is_none_or(|(c, at)| c != code || at.elapsed() > TOLD_AGAIN) {
             *told = Some((code, Instant::now()));
@@ -36,35 +47,39 @@ impl Troubles {
         }
     }
 
-    pub(crate) fn over(&self) {
-        *lock(&self.newest) = None;
+    /// A client got what it asked for: its own trouble is over, and brokers can be reached.
+    pub(crate) fn over(&self, whose: Whose) {
+        lock(&self.newest).retain(|other, (code, _)| *other != whose && !says_little(*code) && *code != RDKafkaErrorCode::Resolve);
     }
 
     pub(crate) fn newest(&self) -> Option<String> {
-        lock(&self.newest).as_ref().map(|(code, reason)| error_of(*code, reason).to_string())
+        lock(&self.newest).values().next().map(|(code, reason)| error_of(*code, reason).to_string())
     }
 
     /// An error of `code`, with what was complained of last where the code itself says little.
-    pub(crate) fn error(&self, code: RDKafkaErrorCode, about: &str) -> LogError {
-        use RDKafkaErrorCode as Code;
-        match code {
-            Code::BrokerTransportFailure | Code::AllBrokersDown | Code::OperationTimedOut | Code::RequestTimedOut | Code::MessageTimedOut => {
-                match lock(&self.newest).as_ref() {
-                    Some((newest, reason)) => error_of(*newest, &format!("{about}: {reason}")),
-                    None => LogError::Unavailable(format!("{about}: no broker answers ({code})")),
-                }
-            }
-            code => error_of(code, about),
+    pub(crate) fn error(&self, whose: Whose, code: RDKafkaErrorCode, about: &str) -> LogError {
+        if !says_little(code) {
+            return error_of(code, about);
+        }
+        match lock(&self.newest).get(&whose) {
+            Some((newest, reason)) => error_of(*newest, &format!("{about}: {reason}")),
+            None => LogError::Unavailable(format!("{about}: no broker answers ({code})")),
         }
     }
 
     /// As [`Troubles::error`], of a call that failed.
-    pub(crate) fn failed(&self, error: &KafkaError, about: &str) -> LogError {
+    pub(crate) fn failed(&self, whose: Whose, error: &KafkaError, about: &str) -> LogError {
         match error.rdkafka_error_code() {
-            Some(code) => self.error(code, about),
+            Some(code) => self.error(whose, code, about),
             None => LogError::Unavailable(format!("{about}: {error}")),
         }
     }
+}
+
+/// Only that nobody answers.
+fn says_little(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(code, Code::BrokerTransportFailure | Code::AllBrokersDown | Code::OperationTimedOut | Code::RequestTimedOut | Code::MessageTimedOut)
 }
 
 /// Sorts into what passes by itself and what someone must mend, and says how.
@@ -107,6 +122,7 @@ pub(crate) fn error_of(code: RDKafkaErrorCode, about: &str) -> LogError {
 /// The part of a client's context that all kinds of client share.
 pub(crate) struct Voice {
     pub(crate) troubles: Arc<Troubles>,
+    whose: Whose,
     /// Something other than a record was served, so that there may be more behind it.
     pub(crate) served: AtomicBool,
     token_file: Option<PathBuf>,
@@ -114,8 +130,8 @@ pub(crate) struct Voice {
 }
 
 impl Voice {
-    pub(crate) fn new(troubles: Arc<Troubles>, token_file: Option<PathBuf>) -> Self {
-        Voice { troubles, served: AtomicBool::new(false), token_file, asked_for_token: AtomicBool::new(false) }
+    pub(crate) fn new(whose: Whose, troubles: Arc<Troubles>, token_file: Option<PathBuf>) -> Self {
+        Voice { troubles, whose, served: AtomicBool::new(false), token_file, asked_for_token: AtomicBool::new(false) }
     }
 
     /// Whether a token is needed and was not asked for yet.
@@ -153,7 +169,7 @@ impl ClientContext for Voice {
         match error.rdkafka_error_code() {
             // Named with topic and offset where it is met.
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::PartitionEOF) => {}
-            Some(code) => self.troubles.note(code, reason),
+            Some(code) => self.troubles.note(self.whose, code, reason),
             None => tracing::warn!(target: "librdkafka", %error, "{reason}"),
         }
     }
@@ -164,7 +180,7 @@ impl ClientContext for Voice {
         let token = oauth::read(file);
         self.asked_for_token.store(true, Ordering::Release);
         if let Err(error) = &token {
-            self.troubles.note(RDKafkaErrorCode::Authentication, &error.to_string());
+            self.troubles.note(self.whose, RDKafkaErrorCode::Authentication, &error.to_string());
         }
         Ok(token?)
     }
