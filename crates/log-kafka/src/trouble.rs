@@ -27,8 +27,27 @@ pub(crate) enum Whose {
 /// The newest trouble of each kind of client of one process, until it is over.
 #[derive(Debug, Default)]
 pub(crate) struct Troubles {
-    newest: Mutex<BTreeMap<Whose, (RDKafkaErrorCode, String)>>,
-    told: Mutex<Option<(RDKafkaErrorCode, Instant)>>,
+    newest: Mutex<BTreeMap<Whose, Trouble>>,
+    /// When each kind of trouble was told last, by code.
+    told: Mutex<BTreeMap<i32, Instant>>,
+}
+
+#[derive(Debug)]
+struct Trouble {
+    code: RDKafkaErrorCode,
+    reason: String,
+    at: Instant,
+}
+
+impl Trouble {
+    fn error(&self, about: &str) -> LogError {
+        error_of(self.code, about)
+    }
+
+    /// A trouble with a connection comes again while it lasts; other troubles are told once.
+    fn lasts(&self) -> bool {
+        self.at.elapsed() < TOLD_AGAIN || !of_connection(self.code)
+    }
 }
 
 impl Troubles {
@@ -38,22 +57,24 @@ impl Troubles {
         if code == RDKafkaErrorCode::AllBrokersDown && newest.contains_key(&whose) {
             return;
         }
-        newest.insert(whose, (code, reason.to_owned()));
+        newest.insert(whose, Trouble { code, reason: reason.to_owned(), at: Instant::now() });
         drop(newest);
         let mut told = lock(&self.told);
-        if told.is_none_or(|(c, at)| c != code || at.elapsed() > TOLD_AGAIN) {
-            *told = Some((code, Instant::now()));
+        if told.get(&(code as i32)).is_none_or(|at| at.elapsed() > TOLD_AGAIN) {
+            told.insert(code as i32, Instant::now());
             tracing::warn!(code = ?code, "{}", error_of(code, reason));
         }
     }
 
     /// A client got what it asked for: its own trouble is over, and brokers can be reached.
     pub(crate) fn over(&self, whose: Whose) {
-        lock(&self.newest).retain(|other, (code, _)| *other != whose && !says_little(*code) && *code != RDKafkaErrorCode::Resolve);
+        // Its return will be news.
+        lock(&self.told).clear();
+        lock(&self.newest).retain(|other, trouble| *other != whose && !says_little(trouble.code) && trouble.code != RDKafkaErrorCode::Resolve);
     }
 
     pub(crate) fn newest(&self) -> Option<String> {
-        lock(&self.newest).values().next().map(|(code, reason)| error_of(*code, reason).to_string())
+        lock(&self.newest).values().find(|t| t.lasts()).map(|t| t.error(&t.reason).to_string())
     }
 
     /// An error of `code`, with what was complained of last where the code itself says little.
@@ -61,8 +82,8 @@ impl Troubles {
         if !says_little(code) {
             return error_of(code, about);
         }
-        match lock(&self.newest).get(&whose) {
-            Some((newest, reason)) => error_of(*newest, &format!("{about}: {reason}")),
+        match lock(&self.newest).get(&whose).filter(|t| t.lasts()) {
+            Some(trouble) => trouble.error(&format!("{about}: {}", trouble.reason)),
             None => LogError::Unavailable(format!("{about}: no broker answers ({code})")),
         }
     }
@@ -82,6 +103,11 @@ fn says_little(code: RDKafkaErrorCode) -> bool {
     matches!(code, Code::BrokerTransportFailure | Code::AllBrokersDown | Code::OperationTimedOut | Code::RequestTimedOut | Code::MessageTimedOut)
 }
 
+fn of_connection(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    says_little(code) || matches!(code, Code::Resolve | Code::SSL | Code::Authentication | Code::SaslAuthenticationFailed | Code::IllegalSASLState)
+}
+
 /// Sorts into what passes by itself and what someone must mend, and says how.
 pub(crate) fn error_of(code: RDKafkaErrorCode, about: &str) -> LogError {
     use RDKafkaErrorCode as Code;
@@ -96,7 +122,7 @@ pub(crate) fn error_of(code: RDKafkaErrorCode, about: &str) -> LogError {
         Code::GroupAuthorizationFailed => "no right to this consumer group; `hearthline topics plan` prints the rights each service needs",
         Code::ClusterAuthorizationFailed => "no right to write idempotently; `hearthline topics plan` prints the rights each service needs",
         Code::Authentication | Code::SaslAuthenticationFailed => "the broker refuses our credentials; correct kafka.username and kafka.password, or the token",
-        Code::UnsupportedSASLMechanism | Code::IllegalSASLState => "the broker does not take this SASL mechanism; correct kafka.mechanism",
+        Code::UnsupportedSASLMechanism => "the broker does not take this SASL mechanism; correct kafka.mechanism",
         Code::SSL => "TLS failed; check kafka.ca_file, the broker's certificate and its host name",
         Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge => {
             "a record is larger than the topic takes; set the topic's max.message.bytes to 1048576"
@@ -110,6 +136,8 @@ pub(crate) fn error_of(code: RDKafkaErrorCode, about: &str) -> LogError {
         Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend => {
             return LogError::Unavailable(format!("{about}: fewer replicas are in sync than the topic's min.insync.replicas"));
         }
+        // A broker that does not let a connection go on with a new token; a new connection takes it.
+        Code::IllegalSASLState => return LogError::Unavailable(format!("{about}: the connection is made anew")),
         Code::Resolve => return LogError::Unavailable(format!("{about}: a broker's host name is not known here; check kafka.brokers")),
         Code::BrokerTransportFailure | Code::AllBrokersDown => {
             return LogError::Unavailable(format!("no broker can be reached, check kafka.brokers and the network: {about}"));
@@ -146,8 +174,8 @@ impl ClientContext for Voice {
     fn log(&self, level: RDKafkaLogLevel, fac: &str, line: &str) {
         self.served.store(true, Ordering::Release);
         match level {
-            // Comes as an error too, which names it better.
-            _ if matches!(fac, "FAIL" | "ERROR") => tracing::debug!(target: "librdkafka", fac, "{line}"),
+            // Comes as an error too, which names it better; or is about a hint, which matters to nobody.
+            _ if matches!(fac, "FAIL" | "ERROR" | "COMMITFAIL") => tracing::debug!(target: "librdkafka", fac, "{line}"),
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
                 tracing::error!(target: "librdkafka", fac, "{line}");
             }
