@@ -1,9 +1,10 @@
 //! From a configured backend to the ports of a service. Only mains and the all-in-one name this.
 
 use crate::config::{Kafka, KafkaSecurity, Mechanism, Postgres, PostgresTls, SaslLogin};
+use async_trait::async_trait;
 use hearthline_contracts::envelope::Environment;
 use hearthline_contracts::topics::Topic;
-use hearthline_eventing::{Deployment, GRANTS, KeyStore, KeyringError, Log, LogError, Ports, StoreError, View};
+use hearthline_eventing::{Deployment, GRANTS, KeyState, KeyStore, KeyringError, Log, LogError, Ports, StoreError, View};
 use hearthline_log_embedded::EmbeddedLog;
 use hearthline_log_kafka::{KafkaLog, KafkaOptions, OptionsError, Sasl, Security};
 use hearthline_store::{
@@ -106,10 +107,14 @@ impl Backend {
                 let database = servers.database(&servers.postgres.database, &role(service))?;
                 let options = PostgresOptions { service, topic, database, schema: schema(service), views, faults: Arc::new(NoFaults) };
                 let store = PostgresStore::open(options).await.map_err(failed)?;
-                let keys = PostgresKeyring::open(servers.database(&servers.postgres.keyring_database, &role(service))?, &servers.kek_file).await?;
+                let keys: Arc<dyn KeyStore> = if opens_keys(service) {
+                    Arc::new(PostgresKeyring::open(servers.database(&servers.postgres.keyring_database, &role(service))?, &servers.kek_file).await?)
+                } else {
+                    Arc::new(NoKeyring(service))
+                };
                 let log = KafkaLog::open(servers.kafka_options(service, &hex(&self.instance)))?;
                 logs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(log.clone());
-                (Arc::new(store), Arc::new(log), Arc::new(keys))
+                (Arc::new(store), Arc::new(log), keys)
             }
         };
         let state = hearthline_eventing::begin(store.as_ref(), hearthline_contracts::LEVEL).await.map_err(failed)?;
@@ -211,6 +216,27 @@ impl Servers {
     pub async fn migrate_keyring(&self) -> Result<(), ConnectError> {
         let grants: Vec<(String, &[&str])> = GRANTS.iter().map(|(service, contexts)| (role(service), *contexts)).collect();
         Ok(PostgresKeyring::migrate(self.database(&self.postgres.keyring_database, OWNER)?, &grants, &self.kek_file).await?)
+    }
+}
+
+/// Whether a service is granted any key at all; one that is not does not even connect to the keyring.
+pub fn opens_keys(service: &str) -> bool {
+    GRANTS.iter().any(|(name, contexts)| *name == service && !contexts.is_empty())
+}
+
+/// What a service that opens nothing has for a keyring.
+struct NoKeyring(&'static str);
+
+#[async_trait]
+impl KeyStore for NoKeyring {
+    async fn create(&self, context: &str, _: [u8; 16]) -> Result<KeyState, KeyringError> {
+        Err(KeyringError::NotGranted { reader: self.0.to_owned(), context: context.to_owned() })
+    }
+    async fn open(&self, _: [u8; 16]) -> Result<KeyState, KeyringError> {
+        Ok(KeyState::Withheld { context: String::new() })
+    }
+    async fn destroy(&self, _: [u8; 16]) -> Result<bool, KeyringError> {
+        Err(KeyringError::NotGranted { reader: self.0.to_owned(), context: String::new() })
     }
 }
 

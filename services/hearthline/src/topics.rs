@@ -5,7 +5,8 @@ use clap::{Args, Subcommand};
 use hearthline_contracts::topics::{ALL, PARTITIONS, Topic};
 use hearthline_contracts::{DESCRIPTORS, facts, wire};
 use hearthline_eventing::{Log, LogRecord, now_us};
-use hearthline_log_kafka::{Finding, KafkaAdmin, KafkaLog, KafkaOptions, Replication, Verdict};
+use hearthline_log_kafka::{Finding, KafkaAdmin, KafkaLog, Replication, Verdict};
+use hearthline_runtime::connect::Servers;
 use jiff::Timestamp;
 use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, MessageDescriptor, Value as Reflected};
 use serde_json::{Map, Value, json};
@@ -13,34 +14,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
-
-#[derive(Debug, Args)]
-pub struct TopicsArgs {
-    #[command(flatten)]
-    pub kafka: KafkaFlags,
-    #[command(subcommand)]
-    pub command: TopicsCommand,
-}
-
-/// Where Kafka is.
-#[derive(Debug, Args)]
-pub struct KafkaFlags {
-    /// host:port of one broker or more, with commas between.
-    #[arg(long, env = "HEARTHLINE__KAFKA__BROKERS", default_value = "127.0.0.1:9092", global = true)]
-    pub brokers: String,
-    /// Stands before every topic's name.
-    #[arg(long, env = "HEARTHLINE__KAFKA__TOPIC_PREFIX", default_value = "", global = true)]
-    pub topic_prefix: String,
-    /// Stands before every consumer group's name.
-    #[arg(long, env = "HEARTHLINE__KAFKA__GROUP_PREFIX", default_value = "", global = true)]
-    pub group_prefix: String,
-}
-
-impl KafkaFlags {
-    pub fn options(self) -> KafkaOptions {
-        KafkaOptions { topic_prefix: self.topic_prefix, group_prefix: self.group_prefix, ..KafkaOptions::new(self.brokers, "operator") }
-    }
-}
 
 #[derive(Debug, Subcommand)]
 pub enum TopicsCommand {
@@ -71,8 +44,9 @@ pub enum TopicsCommand {
 #[derive(Debug, Args)]
 pub struct ReplicationArgs {
     /// Replicas of each topic; two of them must have a record where there are three or more.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=32))]
-    pub replication: u16,
+    /// Default: [kafka] replication_factor.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=32))]
+    pub replication: Option<u16>,
 }
 
 #[derive(Debug, Args)]
@@ -121,14 +95,16 @@ impl std::str::FromStr for From {
 }
 
 /// Runs a command; the exit code is its verdict.
-pub async fn command(options: KafkaOptions, command: TopicsCommand, json: bool) -> anyhow::Result<ExitCode> {
+pub async fn command(servers: &Servers, command: TopicsCommand, json: bool) -> anyhow::Result<ExitCode> {
+    let options = servers.kafka_options("operator", &std::process::id().to_string());
+    let usual = servers.kafka.replication_factor;
     match command {
         TopicsCommand::Plan { replication, principals } => {
-            let plan = KafkaAdmin::new(options)?.plan(&principals_of(&principals)?, Replication::of(replication.replication));
+            let plan = KafkaAdmin::new(options)?.plan(&principals_of(&principals)?, Replication::of(replication.replication.unwrap_or(usual)));
             print_lines(&plan, json)?;
         }
         TopicsCommand::Apply { replication } => {
-            let made = KafkaAdmin::new(options)?.apply(Replication::of(replication.replication)).await?;
+            let made = KafkaAdmin::new(options)?.apply(Replication::of(replication.replication.unwrap_or(usual))).await?;
             if json {
                 println!("{}", json!({ "made": made }));
             } else if made.is_empty() {
@@ -138,7 +114,7 @@ pub async fn command(options: KafkaOptions, command: TopicsCommand, json: bool) 
             }
         }
         TopicsCommand::Verify { replication } => {
-            let findings = KafkaAdmin::new(options)?.verify(Replication::of(replication.replication)).await;
+            let findings = KafkaAdmin::new(options)?.verify(Replication::of(replication.replication.unwrap_or(usual))).await;
             print_findings(&findings, json)?;
             return Ok(if findings.iter().any(|f| f.verdict == Verdict::Wrong) { ExitCode::FAILURE } else { ExitCode::SUCCESS });
         }

@@ -3,7 +3,7 @@
 mod support;
 
 use hearthline_contracts::outcome::AvoidanceKind;
-use hearthline_eventing::{Fact, Store};
+use hearthline_eventing::Fact;
 use hearthline_kpi_projection::codes::{ClaimKind, Reason};
 use hearthline_kpi_projection::read;
 use hearthline_kpi_projection::window::Window;
