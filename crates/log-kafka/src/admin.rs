@@ -226,7 +226,12 @@ impl KafkaAdmin {
         let patience = AdminOptions::new().request_timeout(Some(self.options.answer));
         match admin.describe_configs(&asked, &patience).await {
             Err(error) => vec![Finding::wrong("topic settings", self.failed(&admin, &error).to_string(), "")],
-            Ok(described) => described.into_iter().flat_map(|d| settings(d, replication)).collect(),
+            Ok(described) => {
+                let mut findings: Vec<Finding> = described.into_iter().flat_map(|d| settings(d, replication)).collect();
+                // A right that is missing is missing for each topic.
+                findings.dedup();
+                findings
+            }
         }
     }
 
@@ -327,6 +332,9 @@ fn settings(described: Result<ConfigResource, RDKafkaErrorCode>, replication: Re
             ));
         }
         _ => {}
+    }
+    if let Some(compression @ (&"gzip" | &"zstd")) = entries.get("compression.type") {
+        findings.push(Finding::wrong(name, format!("compression.type is {compression}, which our client cannot read"), alter("compression.type", "producer")));
     }
     if findings.is_empty() {
         findings.push(Finding::fine(name, "settings are right"));
