@@ -16,6 +16,7 @@ mod outward;
 mod page;
 mod people;
 mod privacy;
+mod recovery;
 mod running;
 mod side_by_side;
 mod stories;

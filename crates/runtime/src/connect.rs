@@ -1,7 +1,9 @@
 //! From a configured backend to the ports of a service. Only mains and the all-in-one name this.
 
+use hearthline_contracts::LEVEL;
 use hearthline_contracts::envelope::Environment;
 use hearthline_contracts::topics::Topic;
+use hearthline_eventing::upgrade::{self, BeginError, Level};
 use hearthline_eventing::{Deployment, KeyStore, KeyringError, Log, LogError, Ports, StoreError, View};
 use hearthline_log_embedded::EmbeddedLog;
 use hearthline_store::{NoFaults, Options, SqliteKeyring, SqliteStore};
@@ -28,6 +30,8 @@ pub enum ConnectError {
     Keyring(#[from] KeyringError),
     #[error("the store of {service} does not open: {source}")]
     Store { service: &'static str, source: StoreError },
+    #[error(transparent)]
+    Begin(#[from] BeginError),
 }
 
 /// A service's connection: its ports, and the store itself for what only the one-machine edition offers (rebuild, close).
@@ -42,7 +46,7 @@ impl Backend {
         let log = EmbeddedLog::open(&folder.join("log.db")).await?;
         let kek = kek_file.map_or_else(|| folder.join("keyring.kek"), Path::to_owned);
         let keys = Arc::new(SqliteKeyring::open(&folder.join("keyring.db"), &kek).await?);
-        let deployment = Deployment { environment, controller_ods: controller_ods.to_owned(), incarnation: 1 };
+        let deployment = Deployment { environment, controller_ods: controller_ods.to_owned(), incarnation: 1, level: Level::default() };
         Ok(Backend { folder: folder.to_owned(), log, keys, deployment, instance: *uuid::Uuid::new_v4().as_bytes() })
     }
 
@@ -51,8 +55,8 @@ impl Backend {
         let file = self.folder.join(format!("{service}.db"));
         let options = Options { service, topic, file, views, faults: Arc::new(NoFaults) };
         let store = SqliteStore::open(options).await.map_err(|source| ConnectError::Store { service, source })?;
-        let state = hearthline_eventing::begin(&store, hearthline_contracts::LEVEL).await.map_err(|source| ConnectError::Store { service, source })?;
-        let deployment = Deployment { incarnation: state.incarnation, ..self.deployment.clone() };
+        let (incarnation, level) = upgrade::begin(&store, LEVEL).await?;
+        let deployment = Deployment { incarnation, level, ..self.deployment.clone() };
         let ports = Ports { store: Arc::new(store.clone()), log: self.log(), keys: self.keys(), deployment, instance: self.instance, alone: true };
         Ok(Connected { ports, store })
     }
