@@ -476,8 +476,11 @@ async fn a_lease_that_is_held_is_not_written_again_by_those_who_wait(d: &dyn Dep
     assert_eq!(mine.term(), Some(2), "a take-over is another term");
 }
 
+/// Processes, and what each fired.
+type Fired = Arc<Mutex<Vec<([u8; 16], StreamId)>>>;
+
 /// Writes down which process fired which timer.
-struct Bell([u8; 16], Arc<Mutex<Vec<([u8; 16], StreamId)>>>);
+struct Bell([u8; 16], Fired);
 
 #[async_trait]
 impl OnTimer for Bell {
@@ -489,7 +492,7 @@ impl OnTimer for Bell {
 
 async fn timers_fire_at_the_holder_of_the_lease_alone(d: &dyn Deployment) {
     let processes = [Process::start(d, "call-intake").await, Process::start(d, "call-intake").await];
-    let fired = Arc::new(Mutex::new(Vec::new()));
+    let fired = Fired::default();
     let mut running: Vec<_> = processes.iter().map(|p| p.work(Some(Arc::new(Bell(p.instance, fired.clone()))))).collect();
     let store = processes[0].store();
     let set = async |n: usize| {
