@@ -150,6 +150,11 @@ pub async fn run(kernel: Kernel, log: Arc<dyn Log>, inbound: Arc<dyn Inbound>, s
             let reading = match taken {
                 Some((epoch, next)) => match member.read_from(at, next).await {
                     Ok(reader) => Some((epoch, next, reader)),
+                    // Revoked in the meantime, as the next change of membership says.
+                    Err(LogError::MembershipLost) => {
+                        wanted.remove(&at);
+                        continue;
+                    }
                     Err(error) if is_final(&error) => {
                         failed = Some(error.into());
                         break;

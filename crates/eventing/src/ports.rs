@@ -16,6 +16,9 @@ use zeroize::Zeroizing;
 pub enum StoreError {
     #[error("the store is not available: {0}")]
     Unavailable(String),
+    /// Set up wrongly; a person must mend it.
+    #[error("{0}")]
+    Misconfigured(String),
     /// The commit's answer was lost and could not be looked up: repeat with the same key.
     #[error("outcome unknown, repeat with the same key")]
     OutcomeUnknown,
@@ -124,6 +127,9 @@ pub struct LogRecord {
 pub enum LogError {
     #[error("the log is not available: {0}")]
     Unavailable(String),
+    /// Something is set up wrongly, outside or here: tried again like the above, because it may be mended without a restart.
+    #[error("the log is not set up rightly: {0}")]
+    Misconfigured(String),
     /// The consumer's offset lies outside what the log holds.
     #[error("offset {offset} of {topic}/{partition} is outside what the log holds ({low}..{high})")]
     OutOfRange { topic: &'static str, partition: u16, offset: i64, low: i64, high: i64 },
@@ -198,6 +204,10 @@ pub enum KeyState {
     Destroyed {
         context: String,
     },
+    /// There is one, and the keyring itself keeps it from this reader.
+    Withheld {
+        context: String,
+    },
     /// Never made: a fault wherever an event names it.
     Missing,
 }
@@ -207,6 +217,9 @@ pub enum KeyringError {
     /// Try again later.
     #[error("the keyring is not available: {0}")]
     Unavailable(String),
+    /// Set up wrongly; a person must mend it.
+    #[error("{0}")]
+    Misconfigured(String),
     /// An event names a key that was never made: the keyring is not the one that belongs to this store.
     #[error("a key is missing from the keyring")]
     Missing,

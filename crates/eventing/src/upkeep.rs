@@ -3,7 +3,7 @@
 
 use crate::ports::{Store, StoreError};
 use crate::unit::{Answer, Unit};
-use crate::value::Value;
+use crate::value::Script;
 
 /// A change of the kernel's own rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,44 +60,40 @@ impl Upkeep {
     }
 
     /// The change as statements.
-    pub fn statements(&self, mut push: impl FnMut(&str, &[Value])) {
+    pub fn statements(&self, script: &mut Script) {
         match self {
-            Upkeep::Ends(ends) => {
-                for (partition, next) in ends {
-                    push(
-                        "insert into relayed_ends (partition, next_offset) values ($1, $2) on conflict (partition) do update set next_offset = excluded.next_offset \
-                         where relayed_ends.next_offset < excluded.next_offset",
-                        &[u32::from(*partition).into(), (*next).into()],
-                    );
-                }
-            }
+            Upkeep::Ends(ends) => script.push_rows(
+                "insert into relayed_ends (partition, next_offset)",
+                ends.iter().map(|(partition, next)| vec![u32::from(*partition).into(), (*next).into()]).collect(),
+                "on conflict (partition) do update set next_offset = excluded.next_offset where relayed_ends.next_offset < excluded.next_offset",
+            ),
             Upkeep::PublishFromStart => {
-                push("delete from relayed_ends", &[]);
-                push("delete from republish", &[]);
-                push("update relay set cursor = 0", &[]);
+                script.push("delete from relayed_ends", &[]);
+                script.push("delete from republish", &[]);
+                script.push("update relay set cursor = 0", &[]);
             }
-            Upkeep::Republish { next, until } => push(
+            Upkeep::Republish { next, until } => script.push(
                 "insert into republish (one, next, until) values (1, $1, $2) on conflict (one) do update set next = excluded.next, until = excluded.until",
                 &[(*next).into(), (*until).into()],
             ),
             Upkeep::Republished { next } => {
-                push("update republish set next = $1", &[(*next).into()]);
-                push("delete from republish where next >= until", &[]);
+                script.push("update republish set next = $1", &[(*next).into()]);
+                script.push("delete from republish where next >= until", &[]);
             }
-            Upkeep::Begin { level } => push(
+            Upkeep::Begin { level } => script.push(
                 "insert into deployment_state (one, incarnation, finalised_level, recovering) values (1, 1, $1, 0) on conflict (one) do nothing",
                 &[(*level).into()],
             ),
-            Upkeep::Recovering => push("update deployment_state set incarnation = incarnation + 1, recovering = 1 where recovering = 0", &[]),
-            Upkeep::Recovered => push("update deployment_state set recovering = 0", &[]),
-            Upkeep::Finalise { level } => push("update deployment_state set finalised_level = $1 where finalised_level < $1", &[(*level).into()]),
-            Upkeep::Seen(process) => push(
+            Upkeep::Recovering => script.push("update deployment_state set incarnation = incarnation + 1, recovering = 1 where recovering = 0", &[]),
+            Upkeep::Recovered => script.push("update deployment_state set recovering = 0", &[]),
+            Upkeep::Finalise { level } => script.push("update deployment_state set finalised_level = $1 where finalised_level < $1", &[(*level).into()]),
+            Upkeep::Seen(process) => script.push(
                 "insert into processes (instance, release, level, started_at, seen_at) values ($1, $2, $3, $4, $5) \
                  on conflict (instance) do update set level = excluded.level, seen_at = excluded.seen_at",
                 &[process.instance.into(), process.release.as_str().into(), process.level.into(), process.started_at.into(), process.seen_at.into()],
             ),
-            Upkeep::Gone(instance) => push("delete from processes where instance = $1", &[(*instance).into()]),
-            Upkeep::Sweep { before } => push("delete from processes where seen_at < $1", &[(*before).into()]),
+            Upkeep::Gone(instance) => script.push("delete from processes where instance = $1", &[(*instance).into()]),
+            Upkeep::Sweep { before } => script.push("delete from processes where seen_at < $1", &[(*before).into()]),
         }
     }
 }

@@ -94,7 +94,10 @@ pub enum Command {
     /// Releases side by side: which schema level each process knows, and the one up to which events are written.
     #[command(subcommand)]
     Upgrade(UpgradeCommand),
-    /// Measures this machine with the project's own benchmarks.
+    /// The topics of the distributed edition: plan, apply, verify, list, tail.
+    #[command(subcommand)]
+    Topics(crate::topics::TopicsCommand),
+    /// Measures this machine with the project's own benchmarks: on SQLite, or with --config on the PostgreSQL and Kafka that it names.
     Bench(BenchArgs),
     /// Looks at disk, database, log, clock and permissions, and says what is wrong and how to mend it.
     Doctor,
@@ -287,7 +290,15 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Recover { service, dry_run } => asynchronously(recover(&common, service, dry_run)),
         Command::Republish { service } => asynchronously(republish(&common, service)),
         Command::Upgrade(command) => asynchronously(upgrade(&common, command)),
-        Command::Bench(args) => asynchronously(bench::command(args.what, args.on, Duration::from_secs(args.seconds), common.json)),
+        Command::Topics(command) => {
+            let servers = up::servers(&load(&common)?).context("topics belong to the distributed edition: configure [kafka] and [postgres] (--config FILE)")?;
+            asynchronously(crate::topics::command(&servers, command, common.json))
+        }
+        Command::Bench(args) => {
+            // On a folder unless a configuration names servers.
+            let servers = if common.config.is_some() { up::servers(&load(&common)?) } else { None };
+            asynchronously(bench::command(args.what, args.on, Duration::from_secs(args.seconds), servers, common.json))
+        }
         Command::Doctor => asynchronously(doctor::command(load(&common)?, common.json)),
     }
 }

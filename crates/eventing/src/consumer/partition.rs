@@ -4,7 +4,7 @@ use super::{ConsumerStopped, Inbound, Reaction, Triage, fact_name, is_final};
 use crate::event::Fact;
 use crate::kernel::{ATTEMPTS_MAX, Kernel, NotNow};
 use crate::parking::{self, Parked};
-use crate::ports::{LogRecord, PartitionReader, StoreError, TopicPartition};
+use crate::ports::{LogError, LogRecord, PartitionReader, StoreError, TopicPartition};
 use crate::trace;
 use crate::unit::{Answer, CheckpointChange, Consumed, Disposition, ParkedChange, ParkedOf, ParkedRow, Unit};
 use bytes::Bytes;
@@ -142,6 +142,8 @@ impl Partition {
                 () = stop.cancelled() => break,
                 records = reader.read(RUN_RECORDS_MAX) => match records {
                     Ok(records) => records,
+                    // The partition was revoked; the change of membership that says so is on its way.
+                    Err(LogError::MembershipLost) => break,
                     Err(error) if is_final(&error) => return Err(error.into()),
                     Err(error) => {
                         tracing::warn!(%error, topic = self.topic, partition = self.partition, "the log is tried again");
