@@ -233,7 +233,7 @@ async fn personal_data_is_known_destroyed_or_withheld(adapter: &dyn KeyringAdapt
     assert!(matches!(composer("call-intake", keys.clone()).personal(&fact).await.unwrap(), Some(Personal::Destroyed)));
     assert!(matches!(composer("kpi-projection", keys.clone()).personal(&fact).await.unwrap(), Some(Personal::Withheld)));
     let again = composer("call-intake", keys).write(s, 1, vec![bench::opened(b"x")], &bench::cause(), 2).await;
-    assert!(matches!(again, Err(KeyringError::Destroyed)), "nothing is sealed under a key that is gone");
+    assert!(matches!(again, Err(hearthline_eventing::ComposeError::Keyring(KeyringError::Destroyed))), "nothing is sealed under a key that is gone");
 }
 
 async fn a_sealed_part_opens_in_its_own_place_only(adapter: &dyn KeyringAdapter) {

@@ -159,7 +159,9 @@ impl KafkaAdmin {
     /// prefixes, for those are somebody's. One that is not there is no error. No process of the deployment may run.
     pub async fn remove(&self) -> Result<(), LogError> {
         if self.options.topic_prefix.is_empty() || self.options.group_prefix.is_empty() {
-            return Err(LogError::Misconfigured("topics and groups are deleted only where kafka.topic_prefix and kafka.group_prefix tell them from others'".to_owned()));
+            return Err(LogError::Misconfigured(
+                "topics and groups are deleted only where kafka.topic_prefix and kafka.group_prefix tell them from others'".to_owned(),
+            ));
         }
         self.not_with_tokens()?;
         let admin = self.admin()?;

@@ -2,8 +2,10 @@
 
 use crate::config::{Kafka, KafkaSecurity, Mechanism, Postgres, PostgresTls, SaslLogin};
 use async_trait::async_trait;
+use hearthline_contracts::LEVEL;
 use hearthline_contracts::envelope::Environment;
 use hearthline_contracts::topics::Topic;
+use hearthline_eventing::upgrade::{self, BeginError, Level};
 use hearthline_eventing::{Deployment, GRANTS, KeyState, KeyStore, KeyringError, Log, LogError, Ports, StoreError, View};
 use hearthline_log_embedded::EmbeddedLog;
 use hearthline_log_kafka::{KafkaLog, KafkaOptions, OptionsError, Sasl, Security};
@@ -61,6 +63,8 @@ pub enum ConnectError {
     Keyring(#[from] KeyringError),
     #[error("the store of {service} does not open: {source}")]
     Store { service: &'static str, source: StoreError },
+    #[error(transparent)]
+    Begin(BeginError),
     #[error("the password of the role {role} cannot be read from {file}: {why}", file = file.display())]
     Password { role: String, file: PathBuf, why: std::io::ErrorKind },
 }
@@ -93,7 +97,7 @@ impl Backend {
     }
 
     fn new(behind: Behind, environment: Environment, controller_ods: &str) -> Self {
-        let deployment = Deployment { environment, controller_ods: controller_ods.to_owned(), incarnation: 1 };
+        let deployment = Deployment { environment, controller_ods: controller_ods.to_owned(), incarnation: 1, level: Level::default() };
         Backend { behind, deployment, instance: *uuid::Uuid::new_v4().as_bytes() }
     }
 
@@ -120,8 +124,11 @@ impl Backend {
                 (Arc::new(store), Arc::new(log), keys)
             }
         };
-        let state = hearthline_eventing::begin(store.as_ref(), hearthline_contracts::LEVEL).await.map_err(failed)?;
-        let deployment = Deployment { incarnation: state.incarnation, ..self.deployment.clone() };
+        let (incarnation, level) = upgrade::begin(store.as_ref(), LEVEL).await.map_err(|error| match error {
+            BeginError::Store(source) => failed(source),
+            newer @ BeginError::NewerDeployment { .. } => ConnectError::Begin(newer),
+        })?;
+        let deployment = Deployment { incarnation, level, ..self.deployment.clone() };
         let alone = matches!(self.behind, Behind::Folder { .. });
         let ports = Ports { store: store.clone(), log, keys, deployment, instance: self.instance, alone };
         Ok(Connected { ports, store })
