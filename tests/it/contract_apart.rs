@@ -19,9 +19,11 @@ use hearthline_eventing::{
 };
 use hearthline_log_embedded::EmbeddedLog;
 use hearthline_nhs::StreamId;
-use hearthline_store::SqliteStore;
+use hearthline_log_kafka::{KafkaAdmin, KafkaLog, Replication};
+use hearthline_store::{NoFaults, PostgresKeyring, PostgresStore, SqliteStore};
 use hearthline_tests::bench::{self, Folder, id, stream};
 use hearthline_tests::folds::Folds;
+use hearthline_tests::servers::{Kafka, Postgres};
 use hearthline_tests::{PATIENCE, Seed, seeds, until};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -126,6 +128,87 @@ impl Deployment for OneMachine {
     }
 }
 
+/// PostgreSQL and Kafka: every process has connections of its own.
+pub struct OnServers {
+    stores: Postgres,
+    keys: Postgres,
+    log: Kafka,
+    kek: Folder,
+    open: Mutex<HashMap<&'static str, Vec<PostgresStore>>>,
+    hostile: Option<u64>,
+}
+
+impl OnServers {
+    async fn new(hostile: Option<u64>) -> Option<Self> {
+        let (stores, keys, log) = (Postgres::new().await?, Postgres::new().await?, Kafka::new().await?);
+        Some(OnServers { stores, keys, log, kek: Folder::new(), open: Mutex::default(), hostile })
+    }
+
+    /// Ends every process's connections to a store.
+    async fn close(&self, service: &'static str) {
+        let open = self.open.lock().unwrap().remove(service).unwrap_or_default();
+        for store in open {
+            store.close().await;
+        }
+    }
+
+    /// Puts the rows of one schema's tables in place of another's.
+    async fn rows(&self, service: &str, sql: impl Fn(&str, &str, &str) -> String) {
+        let schema = service.replace('-', "_");
+        let mut conn = self.stores.session().await;
+        let tables: Vec<(String,)> = sqlx::query_as("select tablename::text from pg_tables where schemaname = $1").bind(&schema).fetch_all(&mut conn).await.unwrap();
+        for (table,) in tables {
+            sqlx::raw_sql(sqlx::AssertSqlSafe(sql(&schema, &format!("{schema}_copy"), &table))).execute(&mut conn).await.unwrap();
+        }
+    }
+}
+
+#[async_trait]
+impl Deployment for OnServers {
+    async fn store(&self, service: &'static str) -> Arc<dyn Store> {
+        let views: Vec<Arc<dyn View>> = vec![Arc::new(Folds::default())];
+        let store = bench::open_postgres(&self.stores.database, service, views, Arc::new(NoFaults)).await.unwrap();
+        self.open.lock().unwrap().entry(service).or_default().push(store.clone());
+        match self.hostile {
+            Some(seed) => Arc::new(HostileStore::new(Arc::new(store), seed)),
+            None => Arc::new(store),
+        }
+    }
+    async fn log(&self) -> Arc<dyn Log> {
+        let log = Arc::new(KafkaLog::open(self.log.options.clone()).unwrap());
+        match self.hostile {
+            Some(seed) => Arc::new(HostileLog::new(log, seed)),
+            None => log,
+        }
+    }
+    async fn keys(&self) -> Arc<dyn KeyStore> {
+        let kek = self.kek.file("kek");
+        let grants: &[(String, &[&str])] = &[(self.keys.database.role.clone(), &["call"])];
+        PostgresKeyring::migrate(self.keys.database.clone(), "keyring", grants, &kek).await.unwrap();
+        Arc::new(PostgresKeyring::open(self.keys.database.clone(), "keyring".to_owned(), &kek).await.unwrap())
+    }
+    async fn copy(&self, service: &'static str) {
+        self.close(service).await;
+        let mut conn = self.stores.session().await;
+        let schema = service.replace('-', "_");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("drop schema if exists {schema}_copy cascade; create schema {schema}_copy"))).execute(&mut conn).await.unwrap();
+        self.rows(service, |live, copy, table| format!("create table {copy}.{table} as table {live}.{table}")).await;
+    }
+    async fn restore(&self, service: &'static str) {
+        self.close(service).await;
+        self.rows(service, |live, copy, table| format!("truncate {live}.{table}; insert into {live}.{table} select * from {copy}.{table}")).await;
+    }
+    fn is_hostile(&self) -> bool {
+        self.hostile.is_some()
+    }
+    async fn make_log_anew(&self) {
+        let admin = KafkaAdmin::new(self.log.options.clone()).unwrap();
+        admin.remove().await.unwrap();
+        // A broker deletes in its own time; until then the name is taken.
+        until("the topics are there anew", async || admin.apply(Replication::of(1)).await.ok().filter(|made| made.len() == topics::ALL.len())).await;
+    }
+}
+
 /// Stamps the suite over a deployment, plain and hostile.
 macro_rules! suite {
     (both: $($both:ident),+ $(,)?; plain: $($plain:ident),+ $(,)?) => {
@@ -137,6 +220,28 @@ macro_rules! suite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $plain() {
                 super::$plain(&super::OneMachine::new(None)).await;
+            })+
+        }
+        mod on_servers {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $both() {
+                let Some(deployment) = super::OnServers::new(None).await else { return };
+                super::$both(&deployment).await;
+            })+
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $plain() {
+                let Some(deployment) = super::OnServers::new(None).await else { return };
+                super::$plain(&deployment).await;
+            })+
+        }
+        mod on_servers_hostile {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $both() {
+                for seed in super::seeds(1) {
+                    let _named = super::Seed(seed);
+                    let Some(deployment) = super::OnServers::new(Some(seed)).await else { return };
+                    super::$both(&deployment).await;
+                }
             })+
         }
         mod one_machine_hostile {
