@@ -196,7 +196,7 @@ impl Deployment for OnServers {
     }
     async fn restore(&self, service: &'static str) {
         self.close(service).await;
-        self.rows(service, |live, copy, table| format!("truncate {live}.{table}; insert into {live}.{table} select * from {copy}.{table}")).await;
+        self.rows(service, |live, copy, table| format!("grant all on {live}.{table} to current_user; truncate {live}.{table}; insert into {live}.{table} select * from {copy}.{table}")).await;
     }
     fn is_hostile(&self) -> bool {
         self.hostile.is_some()

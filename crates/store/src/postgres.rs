@@ -107,7 +107,11 @@ impl Place {
         let failed = |why: String| StoreError::Misconfigured(format!("{}: {why}", self.database.named()));
         let conn = match connected {
             Err(_) => return Err(away(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()))),
-            Ok(Err(error)) => return Err(if matches!(db_error(&error), DbError::Away(_)) { away(connecting(&error)) } else { failed(connecting(&error)) }),
+            Ok(Err(error)) => {
+                let why = connecting(&error);
+                let may_pass = matches!(db_error(&error), DbError::Away(_)) && why != POOLER;
+                return Err(if may_pass { away(why) } else { failed(why) });
+            }
             Ok(Ok(conn)) => conn,
         };
         let mut conn = PgConn { conn, lock: lock_key(&self.schema) };
