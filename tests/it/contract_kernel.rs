@@ -7,6 +7,7 @@ use hearthline_contracts::partition::partition_of;
 use hearthline_contracts::topics::{self, Topic};
 use hearthline_contracts::wire;
 use hearthline_eventing::consumer::{self, ConsumerStopped, Inbound, Reaction, Triage};
+use hearthline_eventing::lease::Lease;
 use hearthline_eventing::relay::{Relay, RelayStopped, Step, StepError};
 use hearthline_eventing::{
     Answer, CheckpointChange, Claim, ClaimHolder, ClaimRule, EventRow, Fact, Kernel, Log, LogError, LogRecord, Member, NotNow, Outgoing, Store, StoreError,
@@ -224,19 +225,23 @@ mod relay {
         folder: Folder,
         log: Arc<EmbeddedLog>,
         store: SqliteStore,
+        instance: [u8; 16],
     }
 
     impl Source {
         async fn new() -> Self {
             let folder = Folder::new();
             let (log, store) = (Arc::new(folder.log().await), folder.store("call-intake", vec![]).await);
-            Source { folder, log, store }
+            Source { folder, log, store, instance: id() }
         }
         fn relay(&self) -> Relay {
             self.relay_to(self.log.clone())
         }
         fn relay_to(&self, log: Arc<dyn Log>) -> Relay {
-            Relay::new(Arc::new(self.store.clone()), log, &topics::CALL, id())
+            Relay::new(Arc::new(self.store.clone()), log, &topics::CALL, self.instance)
+        }
+        fn lease(&self) -> Lease {
+            Lease::new(Arc::new(self.store.clone()), self.instance)
         }
         async fn append(&self, stream: StreamId, expected: u64, n: u64) {
             assert!(matches!(self.store.append(bench::unit(stream, expected, n)).await.unwrap(), Answer::Committed { .. }));
@@ -248,6 +253,18 @@ mod relay {
             }
             all
         }
+    }
+
+    /// A relay with its lease beside it, as a process has them.
+    async fn beside(relay: Relay, lease: Lease, stop: CancellationToken) -> Result<(), RelayStopped> {
+        let leasing = tokio::spawn({
+            let (lease, stop) = (lease.clone(), stop.clone());
+            async move { lease.run(stop).await }
+        });
+        let ended = relay.run(lease, stop.clone()).await;
+        stop.cancel();
+        leasing.await.unwrap().unwrap();
+        ended
     }
 
     async fn drain(relay: &Relay, cursor: &mut u64) {
@@ -285,13 +302,14 @@ mod relay {
         {
             let store = source.folder.store("call-intake", vec![]).await;
             store.append(bench::unit(s, 3, 2)).await.unwrap();
-            drain(&Relay::new(Arc::new(store.clone()), source.log.clone(), &topics::CALL, id()), &mut 3).await;
+            drain(&Relay::new(Arc::new(store.clone()), source.log.clone(), &topics::CALL, source.instance), &mut 3).await;
             store.close().await;
         }
         std::fs::copy(&copy, &file).unwrap();
         let store = source.folder.store("call-intake", vec![]).await;
         let relay = Relay::new(Arc::new(store.clone()), source.log.clone(), &topics::CALL, id());
-        let stopped = tokio::time::timeout(hearthline_tests::PATIENCE, relay.run(CancellationToken::new())).await.expect("it stops").unwrap_err();
+        let lease = Lease::new(Arc::new(store.clone()), id());
+        let stopped = tokio::time::timeout(hearthline_tests::PATIENCE, beside(relay, lease, CancellationToken::new())).await.expect("it stops").unwrap_err();
         assert!(matches!(stopped, RelayStopped::StoreBehindLog { version: 5, .. }), "{stopped}");
         let refused = store.append(bench::unit(stream(), 0, 1)).await;
         assert!(matches!(&refused, Err(StoreError::Closed(why)) if why.contains("StoreBehindLog")), "{refused:?}");
@@ -304,7 +322,7 @@ mod relay {
         source.append(stream(), 0, 3).await;
         drain(&source.relay(), &mut 0).await;
         let anew = Arc::new(EmbeddedLog::open(&source.folder.file("anew.db")).await.unwrap());
-        let stopped = source.relay_to(anew).run(CancellationToken::new()).await.unwrap_err();
+        let stopped = beside(source.relay_to(anew), source.lease(), CancellationToken::new()).await.unwrap_err();
         assert!(matches!(stopped, RelayStopped::TopicRecreated { cursor: 3, .. }), "{stopped}");
         assert!(matches!(source.store.append(bench::unit(stream(), 0, 1)).await, Err(StoreError::Closed(_))));
     }
@@ -386,7 +404,7 @@ mod relay {
         source.store.append(Unit { lease: Some(([9; 16], now + 3_600_000_000, now)), ..Unit::default() }).await.unwrap();
         source.append(stream(), 0, 2).await;
         let stop = CancellationToken::new();
-        let alone = tokio::spawn(source.relay().alone(true).run(stop.clone()));
+        let alone = tokio::spawn(beside(source.relay(), source.lease().alone(true), stop.clone()));
         until("it publishes", async || (source.published().await == 2).then_some(())).await;
         stop.cancel();
         alone.await.unwrap().unwrap();
@@ -399,7 +417,7 @@ mod relay {
         source.store.append(Unit { lease: Some(([9; 16], now + 3_600_000_000, now)), ..Unit::default() }).await.unwrap();
         source.store.set_open(Err("not compared yet".to_owned()));
         let stop = CancellationToken::new();
-        let waiting = tokio::spawn(source.relay().run(stop.clone()));
+        let waiting = tokio::spawn(beside(source.relay(), source.lease(), stop.clone()));
         until("it takes commands", async || source.store.append(bench::unit(stream(), 0, 2)).await.ok()).await;
         assert_eq!(source.published().await, 0);
         // The holder gives it up.

@@ -4,8 +4,9 @@ use async_trait::async_trait;
 use hearthline_contracts::wire;
 use hearthline_eventing::{Access, EventRow, Fact, GRANTS, KeyState, KeyStore, Keyring, KeyringError, OpenError};
 use hearthline_nhs::{Personal, StreamId};
-use hearthline_store::SqliteKeyring;
+use hearthline_store::{PostgresKeyring, SqliteKeyring};
 use hearthline_tests::bench::{self, Folder, composer, id, stream};
+use hearthline_tests::servers::Postgres;
 use hearthline_tests::until;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -26,8 +27,26 @@ impl KeyringAdapter for Sqlite {
     }
 }
 
+pub struct InPostgres(Postgres, Folder);
+
+#[async_trait]
+impl KeyringAdapter for InPostgres {
+    async fn open(&self) -> Arc<dyn KeyStore> {
+        let kek = self.1.file("kek");
+        PostgresKeyring::migrate(self.0.database.clone(), &[(self.0.database.role.clone(), &["call"])], &kek).await.expect("the tables are made");
+        Arc::new(PostgresKeyring::open(self.0.database.clone(), &kek).await.expect("the keyring opens"))
+    }
+}
+
 macro_rules! suite {
     ($($name:ident),+ $(,)?) => {
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let Some(server) = super::Postgres::new().await else { return };
+                super::$name(&super::InPostgres(server, super::Folder::new())).await;
+            })+
+        }
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {

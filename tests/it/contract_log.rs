@@ -5,10 +5,11 @@ use bytes::Bytes;
 use hearthline_contracts::partition::partition_of;
 use hearthline_contracts::topics::{self, PARTITIONS};
 use hearthline_eventing::hostile::HostileLog;
-use hearthline_eventing::{Log, LogError, LogRecord, Membership, Outgoing, TopicPartition};
+use hearthline_eventing::{Log, LogError, LogRecord, Member, Membership, Outgoing, TopicPartition};
+use hearthline_log_kafka::{KafkaAdmin, KafkaLog, KafkaOptions, Replication};
 use hearthline_tests::bench::{Folder, id};
 use hearthline_tests::{Seed, seeds, until};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,8 +37,37 @@ impl LogAdapter for Embedded {
     }
 }
 
+/// A broker that the environment names, with topics of this test's own.
+pub struct Kafka {
+    options: KafkaOptions,
+    hostile: Option<u64>,
+}
+
+impl Kafka {
+    pub async fn new(hostile: Option<u64>) -> Option<Self> {
+        let brokers = hearthline_tests::address("kafka", "HEARTHLINE_TEST_KAFKA")?;
+        let prefix = format!("t{:x}.", u128::from_be_bytes(id()));
+        let options = KafkaOptions { topic_prefix: prefix.clone(), group_prefix: prefix, ..KafkaOptions::new(brokers, "contract") };
+        let admin = KafkaAdmin::new(options.clone()).expect("the options are right");
+        let made = admin.apply(Replication::of(1)).await.expect("topics can be made");
+        assert_eq!(made.len(), topics::ALL.len());
+        Some(Kafka { options, hostile })
+    }
+}
+
+#[async_trait]
+impl LogAdapter for Kafka {
+    async fn open(&self) -> Arc<dyn Log> {
+        let log = Arc::new(KafkaLog::open(self.options.clone()).expect("the options are right"));
+        match self.hostile {
+            Some(seed) => Arc::new(HostileLog::new(log, seed)),
+            None => log,
+        }
+    }
+}
+
 macro_rules! suite {
-    (both: $($both:ident),+ $(,)?; plain: $($plain:ident),+ $(,)?) => {
+    (both: $($both:ident),+ $(,)?; plain: $($plain:ident),+ $(,)?; embedded: $($embedded:ident),+ $(,)?; kafka: $($kafka:ident),+ $(,)?) => {
         mod embedded {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $both() {
@@ -47,6 +77,10 @@ macro_rules! suite {
             async fn $plain() {
                 super::$plain(&super::Embedded { folder: super::Folder::new(), hostile: None }).await;
             })+
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $embedded() {
+                super::$embedded(&super::Embedded { folder: super::Folder::new(), hostile: None }).await;
+            })+
         }
         mod embedded_hostile {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -54,6 +88,33 @@ macro_rules! suite {
                 for seed in super::seeds(3) {
                     let _named = super::Seed(seed);
                     super::$both(&super::Embedded { folder: super::Folder::new(), hostile: Some(seed) }).await;
+                }
+            })+
+        }
+        mod kafka {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $both() {
+                let Some(adapter) = super::Kafka::new(None).await else { return };
+                super::$both(&adapter).await;
+            })+
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $plain() {
+                let Some(adapter) = super::Kafka::new(None).await else { return };
+                super::$plain(&adapter).await;
+            })+
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $kafka() {
+                let Some(adapter) = super::Kafka::new(None).await else { return };
+                super::$kafka(&adapter).await;
+            })+
+        }
+        mod kafka_hostile {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $both() {
+                for seed in super::seeds(2) {
+                    let _named = super::Seed(seed);
+                    let Some(adapter) = super::Kafka::new(Some(seed)).await else { return };
+                    super::$both(&adapter).await;
                 }
             })+
         }
@@ -74,8 +135,13 @@ suite! {
         an_offset_outside_the_log_is_named,
         the_ends_are_known,
         an_abandoned_read_loses_nothing,
-        a_topic_outside_the_catalogue_is_refused,
-        a_group_has_one_member_here,
+        pages_are_read_without_joining,
+        a_topic_outside_the_catalogue_is_refused;
+    embedded:
+        a_group_has_one_member_here;
+    kafka:
+        two_members_share_the_partitions,
+        a_dead_reader_gives_nothing,
 }
 
 fn outgoing(key: [u8; 16], payload: impl Into<Bytes>) -> Outgoing {
@@ -125,6 +191,20 @@ async fn read_until(log: &dyn Log, group: &str, mut enough: impl FnMut(&[LogReco
 
 fn distinct(records: &[LogRecord]) -> usize {
     records.iter().map(|r| r.payload.clone()).collect::<std::collections::HashSet<_>>().len()
+}
+
+/// Waits until a partition is assigned.
+async fn assigned(member: &mut Box<dyn Member>, at: TopicPartition) {
+    let wait = async {
+        loop {
+            if let Membership::Assigned(new) = member.next().await.expect("the group goes on")
+                && new.contains(&at)
+            {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(hearthline_tests::PATIENCE, wait).await.expect("the partition is assigned");
 }
 
 async fn a_key_keeps_its_order_whatever_fails(adapter: &dyn LogAdapter) {
@@ -215,9 +295,16 @@ async fn a_reader_starts_where_it_is_told(adapter: &dyn LogAdapter) {
     let at = (TOPIC, partition_of(&key));
     publish(&*log, (0..10u8).map(|n| outgoing(key, vec![n])).collect()).await;
     let mut member = log.join("g", &[TOPIC]).await.unwrap();
+    assigned(&mut member, at).await;
     let mut reader = member.read_from(at, 4).await.unwrap();
-    assert_eq!(reader.read(3).await.unwrap().iter().map(|r| r.offset).collect::<Vec<_>>(), [4, 5, 6]);
-    assert_eq!(reader.read(100).await.unwrap().iter().map(|r| r.payload[0]).collect::<Vec<_>>(), [7, 8, 9]);
+    let mut read = Vec::new();
+    while read.len() < 6 {
+        // At most what is asked for; it may be less.
+        let records = reader.read(3).await.unwrap();
+        assert!((1..=3).contains(&records.len()));
+        read.extend(records.iter().map(|r| (r.offset, r.payload[0])));
+    }
+    assert_eq!(read, [(4, 4), (5, 5), (6, 6), (7, 7), (8, 8), (9, 9)]);
 }
 
 async fn old_records_read_like_fresh_ones(adapter: &dyn LogAdapter) {
@@ -242,6 +329,7 @@ async fn an_offset_outside_the_log_is_named(adapter: &dyn LogAdapter) {
     let at = (TOPIC, partition_of(&key));
     publish(&*log, vec![outgoing(key, "x")]).await;
     let mut member = log.join("g", &[TOPIC]).await.unwrap();
+    assigned(&mut member, at).await;
     assert!(member.read_from(at, 1).await.is_ok());
     let refused = member.read_from(at, 2).await.err();
     assert!(matches!(refused, Some(LogError::OutOfRange { offset: 2, low: 0, high: 1, .. })), "{refused:?}");
@@ -265,6 +353,7 @@ async fn an_abandoned_read_loses_nothing(adapter: &dyn LogAdapter) {
     let log = adapter.open().await;
     let key = id();
     let mut member = log.join("g", &[TOPIC]).await.unwrap();
+    assigned(&mut member, (TOPIC, partition_of(&key))).await;
     let mut reader = member.read_from((TOPIC, partition_of(&key)), 0).await.unwrap();
     let mut read = Vec::new();
     for n in 0..50u8 {
@@ -282,6 +371,23 @@ async fn an_abandoned_read_loses_nothing(adapter: &dyn LogAdapter) {
     assert_eq!(read.iter().map(|r| r.payload[0]).collect::<Vec<_>>(), (0..50).collect::<Vec<_>>());
 }
 
+async fn pages_are_read_without_joining(adapter: &dyn LogAdapter) {
+    let log = adapter.open().await;
+    let key = id();
+    let partition = partition_of(&key);
+    publish(&*log, (0..100u8).map(|n| outgoing(key, vec![n])).collect()).await;
+    let mut read = Vec::new();
+    while read.len() < 100 {
+        let page = log.read(TOPIC, partition, read.len() as i64, 30).await.unwrap();
+        assert!((1..=30).contains(&page.len()));
+        read.extend(page.iter().map(|r| (r.offset, r.payload[0])));
+    }
+    assert_eq!(read, (0..100u8).map(|n| (i64::from(n), n)).collect::<Vec<_>>());
+    assert!(log.read(TOPIC, partition, 100, 30).await.unwrap().is_empty());
+    let refused = log.read(TOPIC, partition, 101, 30).await.err();
+    assert!(matches!(refused, Some(LogError::OutOfRange { offset: 101, low: 0, high: 100, .. })), "{refused:?}");
+}
+
 async fn a_topic_outside_the_catalogue_is_refused(adapter: &dyn LogAdapter) {
     let log = adapter.open().await;
     assert!(log.publish("hearthline.billing.v1", vec![outgoing(id(), "x")]).await.is_err());
@@ -295,4 +401,56 @@ async fn a_group_has_one_member_here(adapter: &dyn LogAdapter) {
     assert!(log.join("other", &[TOPIC]).await.is_ok());
     drop(first);
     assert!(log.join("g", &[TOPIC]).await.is_ok());
+}
+
+/// Follows what the log does with a member's partitions until they are `many`.
+async fn owned(member: &mut Box<dyn Member>, owned: &mut BTreeSet<TopicPartition>, many: impl Fn(usize) -> bool) {
+    let follow = async {
+        while !many(owned.len()) {
+            match member.next().await.expect("the group goes on") {
+                Membership::Assigned(new) => new.into_iter().for_each(|at| assert!(owned.insert(at), "{at:?} is assigned twice")),
+                Membership::Revoked(gone) => gone.iter().for_each(|at| assert!(owned.remove(at), "{at:?} was not ours")),
+            }
+        }
+    };
+    tokio::time::timeout(hearthline_tests::PATIENCE, follow).await.expect("the partitions are shared out");
+}
+
+async fn two_members_share_the_partitions(adapter: &dyn LogAdapter) {
+    let all = usize::from(PARTITIONS);
+    let (one, two) = (adapter.open().await, adapter.open().await);
+    let (mut first, mut second) = (one.join("g", &[TOPIC]).await.unwrap(), two.join("g", &[TOPIC]).await.unwrap());
+    let (mut firsts, mut seconds) = (BTreeSet::new(), BTreeSet::new());
+    tokio::join!(owned(&mut first, &mut firsts, |n| n == all / 2), owned(&mut second, &mut seconds, |n| n == all / 2));
+    assert!(firsts.is_disjoint(&seconds), "{firsts:?} {seconds:?}");
+    // Whoever leaves is not waited for.
+    drop(second);
+    owned(&mut first, &mut firsts, |n| n == all).await;
+}
+
+async fn a_dead_reader_gives_nothing(adapter: &dyn LogAdapter) {
+    let (one, two) = (adapter.open().await, adapter.open().await);
+    publish(&*one, (0..200u32).map(|n| outgoing(id(), n.to_be_bytes().to_vec())).collect()).await;
+    let mut first = one.join("g", &[TOPIC]).await.unwrap();
+    let mut places = BTreeSet::new();
+    owned(&mut first, &mut places, |n| n == usize::from(PARTITIONS)).await;
+    let mut readers = HashMap::new();
+    for at in places.clone() {
+        readers.insert(at, first.read_from(at, 0).await.unwrap());
+    }
+    let mut second = two.join("g", &[TOPIC]).await.unwrap();
+    let before = places.clone();
+    let mut others = BTreeSet::new();
+    tokio::join!(owned(&mut first, &mut places, |n| n == usize::from(PARTITIONS) / 2), owned(&mut second, &mut others, |n| n > 0));
+    for at in before {
+        let reader = readers.get_mut(&at).unwrap();
+        if places.contains(&at) {
+            assert!(!reader.read(1).await.unwrap().is_empty());
+        } else {
+            let refused = reader.read(1).await.err();
+            assert!(matches!(refused, Some(LogError::MembershipLost)), "{refused:?}");
+            let refused = first.read_from(at, 0).await.err();
+            assert!(matches!(refused, Some(LogError::MembershipLost)), "{refused:?}");
+        }
+    }
 }

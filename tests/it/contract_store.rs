@@ -11,6 +11,7 @@ use hearthline_nhs::StreamId;
 use hearthline_store::{Faults, NoFaults};
 use hearthline_tests::bench::{self, Folder, id, row, rows, stream, unit};
 use hearthline_tests::folds::Folds;
+use hearthline_tests::servers::Postgres;
 use hearthline_tests::{Seed, seeds, until};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -38,6 +39,22 @@ impl StoreAdapter for Sqlite {
     }
 }
 
+pub struct InPostgres {
+    server: Postgres,
+    hostile: Option<u64>,
+}
+
+#[async_trait]
+impl StoreAdapter for InPostgres {
+    async fn open(&self, views: Vec<Arc<dyn View>>, faults: Arc<dyn Faults>) -> Arc<dyn Store> {
+        let store = Arc::new(bench::open_postgres(&self.server.database, "call-intake", views, faults).await.expect("the store opens"));
+        match self.hostile {
+            Some(seed) => Arc::new(HostileStore::new(store, seed)),
+            None => store,
+        }
+    }
+}
+
 /// Stamps the suite over an adapter, plain and hostile.
 macro_rules! suite {
     (both: $($both:ident),+ $(,)?; plain: $($plain:ident),+ $(,)?) => {
@@ -57,6 +74,30 @@ macro_rules! suite {
                 for seed in super::seeds(3) {
                     let _named = super::Seed(seed);
                     super::$both(&super::Sqlite { folder: super::Folder::new(), hostile: Some(seed) }).await;
+                }
+            })+
+        }
+        mod postgres {
+            use super::{InPostgres, Postgres};
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $both() {
+                let Some(server) = Postgres::new().await else { return };
+                super::$both(&InPostgres { server, hostile: None }).await;
+            })+
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $plain() {
+                let Some(server) = Postgres::new().await else { return };
+                super::$plain(&InPostgres { server, hostile: None }).await;
+            })+
+        }
+        mod postgres_hostile {
+            use super::{InPostgres, Postgres};
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $both() {
+                for seed in super::seeds(3) {
+                    let _named = super::Seed(seed);
+                    let Some(server) = Postgres::new().await else { return };
+                    super::$both(&InPostgres { server, hostile: Some(seed) }).await;
                 }
             })+
         }
@@ -681,7 +722,7 @@ async fn rows_beside_the_events_are_kept(adapter: &dyn StoreAdapter) {
     };
     let (a, b) = tokio::join!(store.append(consumed(2)), store.append(consumed(3)));
     a.and(b).unwrap();
-    assert_eq!(count(&*store, "select sum(count) from dispositions").await, 5);
+    assert_eq!(count(&*store, "select cast(sum(count) as bigint) from dispositions").await, 5);
     assert_eq!(count(&*store, "select version from seen").await, 3);
 
     let message = InboxRow {

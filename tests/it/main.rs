@@ -4,6 +4,7 @@ mod access;
 mod bad_folder;
 mod bad_input;
 mod binary;
+mod contract_apart;
 mod contract_kernel;
 mod contract_keyring;
 mod contract_log;

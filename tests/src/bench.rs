@@ -9,7 +9,7 @@ use hearthline_contracts::wire;
 use hearthline_eventing::{Actor, Cause, Composer, Deployment, EventRow, Kernel, KeyStore, Keyring, Log, NewEvent, Occurred, Ports, Store, Unit, View, Write};
 use hearthline_log_embedded::EmbeddedLog;
 use hearthline_nhs::StreamId;
-use hearthline_store::{Faults, NoFaults, Options, SqliteKeyring, SqliteStore};
+use hearthline_store::{Database, Faults, NoFaults, Options, PostgresOptions, PostgresStore, SqliteKeyring, SqliteStore, Tenancy};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -44,6 +44,14 @@ impl Default for Folder {
     fn default() -> Self {
         Folder::new()
     }
+}
+
+/// The store of a service in a schema of a test's own database; its tables are made on the way.
+pub async fn open_postgres(database: &Database, service: &'static str, views: Vec<Arc<dyn View>>, faults: Arc<dyn Faults>) -> Result<PostgresStore> {
+    let schema = service.replace('-', "_");
+    let outsiders = (service == "kpi-projection").then(|| ("kpi_v1".to_owned(), "hearthline_kpi_reader".to_owned()));
+    hearthline_store::migrate(database, &Tenancy { schema: schema.clone(), role: database.role.clone(), outsiders }, &views).await?;
+    Ok(PostgresStore::open(PostgresOptions { service, topic: topic_of(service), database: database.clone(), schema, views, faults }).await?)
 }
 
 /// The topic of a service's own events.

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod folds;
+pub mod servers;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -23,6 +24,18 @@ impl Drop for Seed {
             eprintln!("failed under HEARTHLINE_SEED={}", self.0);
         }
     }
+}
+
+/// The address of a service that a test may use, from an environment variable. Without one the test is skipped, in print, or
+/// fails where `HEARTHLINE_REQUIRE` names the service.
+pub fn address(service: &str, variable: &str) -> Option<String> {
+    let address = std::env::var(variable).ok().filter(|a| !a.is_empty());
+    if address.is_none() {
+        let required = std::env::var("HEARTHLINE_REQUIRE").unwrap_or_default();
+        assert!(!required.split(',').any(|r| r.trim() == service), "{service} is required, but {variable} is not set");
+        eprintln!("skipped: {variable} is not set");
+    }
+    address
 }
 
 /// How long a predicate may take to become true.

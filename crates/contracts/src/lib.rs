@@ -63,5 +63,9 @@ pub use generated::hearthline::types::v1 as types;
 
 pub use topics::Context;
 
+/// The highest schema level that this release reads and writes: the highest revision of any fact. A deployment writes it once every
+/// process has it and an operator has finalised the upgrade.
+pub const LEVEL: u32 = 1;
+
 /// The contracts as an encoded `google.protobuf.FileDescriptorSet`, without comments.
 pub static DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/contracts.binpb"));

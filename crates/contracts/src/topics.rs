@@ -65,6 +65,57 @@ pub const KPI: Topic = topic(Context::Kpi, "hearthline.kpi.v1", "hearthline.kpi.
 /// Every topic, in the order of [`Context::ALL`].
 pub const ALL: [Topic; 7] = [CALL, OUTCOME, PRESCRIBING, SHARED_RECORD, HOSPITAL, DIRECTORY, KPI];
 
+/// What one service writes and reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flow {
+    /// The service, which is also the name of its consumer group.
+    pub service: &'static str,
+    /// It alone writes this topic.
+    pub writes: &'static Topic,
+    /// The topics its group subscribes to.
+    pub reads: &'static [&'static Topic],
+}
+
+/// Who writes and reads what, in the order of [`ALL`]: subscriptions and access rights both come from here.
+pub const FLOWS: [Flow; 7] = [
+    Flow { service: "call-intake", writes: &CALL, reads: &[&DIRECTORY, &OUTCOME, &PRESCRIBING, &HOSPITAL] },
+    Flow { service: "clinical-outcome", writes: &OUTCOME, reads: &[&CALL, &DIRECTORY] },
+    Flow { service: "prescribing", writes: &PRESCRIBING, reads: &[&CALL, &DIRECTORY] },
+    Flow { service: "shared-record", writes: &SHARED_RECORD, reads: &[&CALL, &OUTCOME, &PRESCRIBING, &DIRECTORY] },
+    Flow { service: "pas-gateway", writes: &HOSPITAL, reads: &[&DIRECTORY] },
+    Flow { service: "directory", writes: &DIRECTORY, reads: &[&CALL, &HOSPITAL] },
+    Flow { service: "kpi-projection", writes: &KPI, reads: &[&CALL, &OUTCOME, &PRESCRIBING, &SHARED_RECORD, &HOSPITAL, &DIRECTORY] },
+];
+
+/// The flow of a service, if there is one of that name.
+pub const fn flow_of(service: &str) -> Option<&'static Flow> {
+    let mut n = 0;
+    while n < FLOWS.len() {
+        if same(FLOWS[n].service.as_bytes(), service.as_bytes()) {
+            return Some(&FLOWS[n]);
+        }
+        n += 1;
+    }
+    None
+}
+
+/// The topics that a service's group subscribes to; fails to compile in a constant where the service is unknown.
+pub const fn read_by(service: &str) -> &'static [&'static Topic] {
+    match flow_of(service) {
+        Some(flow) => flow.reads,
+        None => panic!("no such service"),
+    }
+}
+
+// Slices are not compared in constants.
+const fn same(one: &[u8], other: &[u8]) -> bool {
+    let mut n = 0;
+    while n < one.len() && n < other.len() && one[n] == other[n] {
+        n += 1;
+    }
+    n == one.len() && n == other.len()
+}
+
 /// The topic of that name, if it is one of ours.
 pub fn by_name(name: &str) -> Option<&'static Topic> {
     ALL.iter().find(|topic| topic.name == name)
@@ -127,6 +178,16 @@ const fn topic(context: Context, name: &'static str, message: &'static str) -> T
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_topic_is_written_by_one_service_and_read_by_others() {
+        for (flow, topic) in FLOWS.iter().zip(&ALL) {
+            assert_eq!(flow.writes, topic);
+            assert!(!flow.reads.contains(&flow.writes), "{} reads what it writes", flow.service);
+            assert_eq!(flow_of(flow.service), Some(flow));
+        }
+        assert_eq!(flow_of("call"), None);
+    }
 
     #[test]
     fn every_context_has_the_topic_named_after_it() {

@@ -10,7 +10,7 @@ mod partition;
 
 use crate::event::Fact;
 use crate::kernel::{Kernel, NotNow};
-use crate::ports::{Log, LogError, Membership, TopicPartition};
+use crate::ports::{Log, LogError, Member, Membership, TopicPartition};
 use crate::unit::{Answer, CheckpointChange, ClaimHolder, Unit};
 use async_trait::async_trait;
 use hearthline_contracts::topics::{self, Topic};
@@ -86,6 +86,8 @@ pub enum ConsumerStopped {
 
 /// How long a partition that could not be taken over rests.
 const TAKE_OVER_AGAIN: Duration = Duration::from_millis(50);
+/// How long the consumer waits for a log that is away or misconfigured.
+const MEMBER_AGAIN: Duration = Duration::from_secs(1);
 
 type Done = (TopicPartition, i64, Result<Ended, ConsumerStopped>);
 
@@ -93,7 +95,7 @@ type Done = (TopicPartition, i64, Result<Ended, ConsumerStopped>);
 pub async fn run(kernel: Kernel, log: Arc<dyn Log>, inbound: Arc<dyn Inbound>, shutdown: CancellationToken) -> Result<(), ConsumerStopped> {
     let subscription = kernel.store.service().to_owned();
     let names: Vec<&'static str> = inbound.topics().iter().map(|t| t.name).collect();
-    let mut member = log.join(&subscription, &names).await?;
+    let Some(mut member) = join(log.as_ref(), &subscription, &names, &shutdown).await? else { return Ok(()) };
     let mut partitions: JoinSet<Done> = JoinSet::new();
     // The epoch tells a partition's present task from one that is still ending.
     let mut living: HashMap<TopicPartition, (i64, CancellationToken)> = HashMap::new();
@@ -126,7 +128,11 @@ pub async fn run(kernel: Kernel, log: Arc<dyn Log>, inbound: Arc<dyn Inbound>, s
                         }
                     }
                 }
-                Err(error) => break Err(error.into()),
+                Err(error) if is_final(&error) => break Err(error.into()),
+                Err(error) => {
+                    tracing::warn!(%error, subscription, "the consumer group is asked again");
+                    tokio::time::sleep(MEMBER_AGAIN).await;
+                }
             },
             () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
         }
@@ -144,13 +150,18 @@ pub async fn run(kernel: Kernel, log: Arc<dyn Log>, inbound: Arc<dyn Inbound>, s
             let reading = match taken {
                 Some((epoch, next)) => match member.read_from(at, next).await {
                     Ok(reader) => Some((epoch, next, reader)),
-                    Err(LogError::Unavailable(why)) => {
-                        tracing::warn!(why, topic = at.0, partition = at.1, "a partition could not be read; it is tried again");
-                        None
+                    // Revoked in the meantime, as the next change of membership says.
+                    Err(LogError::MembershipLost) => {
+                        wanted.remove(&at);
+                        continue;
                     }
-                    Err(error) => {
+                    Err(error) if is_final(&error) => {
                         failed = Some(error.into());
                         break;
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, topic = at.0, partition = at.1, "a partition could not be read; it is tried again");
+                        None
                     }
                 },
                 None => None,
@@ -195,11 +206,11 @@ async fn take_over(kernel: &Kernel, log: &dyn Log, subscription: &str, (topic, p
     };
     let marks = match log.watermarks(topic, partition).await {
         Ok(marks) => marks,
-        Err(LogError::Unavailable(why)) => {
-            tracing::warn!(why, topic, partition, "the log's ends could not be read; it is tried again");
+        Err(error) if is_final(&error) => return Err(error.into()),
+        Err(error) => {
+            tracing::warn!(%error, topic, partition, "the log's ends could not be read; it is tried again");
             return Ok(None);
         }
-        Err(error) => return Err(error.into()),
     };
     let next = if known { next } else { marks.low };
     if next < marks.low {
@@ -217,6 +228,30 @@ async fn take_over(kernel: &Kernel, log: &dyn Log, subscription: &str, (topic, p
             Ok(None)
         }
     }
+}
+
+/// Joins the consumer group as soon as the log can be asked. `None` = stopped before.
+async fn join(log: &dyn Log, subscription: &str, topics: &[&'static str], shutdown: &CancellationToken) -> Result<Option<Box<dyn Member>>, LogError> {
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return Ok(None),
+            joined = log.join(subscription, topics) => match joined {
+                Ok(member) => return Ok(Some(member)),
+                Err(error) if is_final(&error) => return Err(error),
+                Err(error) => tracing::warn!(%error, subscription, "the consumer group could not be joined; it is tried again"),
+            },
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(None),
+            () = tokio::time::sleep(MEMBER_AGAIN) => {}
+        }
+    }
+}
+
+/// Not mended by the log coming back or by somebody who corrects its configuration.
+fn is_final(error: &LogError) -> bool {
+    matches!(error, LogError::OutOfRange { .. } | LogError::MembershipLost)
 }
 
 /// A fact's name, for spans and logs.

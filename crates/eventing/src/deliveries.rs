@@ -23,6 +23,9 @@ const AT_ONCE: usize = 8;
 const SEARCH_AGAIN_US: i64 = 30_000_000;
 const WAIT_AGAIN_US: i64 = 15_000_000;
 
+/// The code of a delivery that a recovery left unconfirmed: what that brings with it (events, a task) is still to be written.
+pub const RECOVERED: &str = "recovered";
+
 /// Whether a delivery may go out now, judged at send time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Guard {
@@ -171,6 +174,9 @@ async fn work(kernel: &Kernel, courier: &dyn Courier, delivery: &Delivery, now: 
     match delivery.state {
         DeliveryState::Sending => {
             // Its sender ended, or its deadline is past: nobody knows whether it arrived.
+            settle(kernel, courier, delivery, DeliveryState::Unconfirmed, Some("no_answer".to_owned()), None, now).await.map(drop)
+        }
+        DeliveryState::Unconfirmed if delivery.code.as_deref() == Some(RECOVERED) => {
             settle(kernel, courier, delivery, DeliveryState::Unconfirmed, Some("no_answer".to_owned()), None, now).await.map(drop)
         }
         DeliveryState::Unconfirmed => match courier.search(delivery).await? {

@@ -5,6 +5,7 @@ use crate::consumer::{self, Inbound};
 use crate::deliveries::{self, Courier};
 use crate::event::Fact;
 use crate::keyring::Keyring;
+use crate::lease::Lease;
 use crate::ports::{KeyStore, KeyringError, Log, Store, StoreError};
 use crate::relay::Relay;
 use crate::timers::{self, OnTimer};
@@ -35,8 +36,8 @@ pub struct Kernel {
     pub store: Arc<dyn Store>,
     pub composer: Composer,
     pub instance: [u8; 16],
-    alone: bool,
-    log: Arc<dyn Log>,
+    pub(crate) alone: bool,
+    pub(crate) log: Arc<dyn Log>,
 }
 
 /// An event of a stream with its personal part opened as far as it opens.
@@ -155,16 +156,26 @@ impl Workers {
         // The relay opens it once log and store agree.
         self.kernel.store.set_open(Err("its store is not compared with the log yet".to_owned()));
         let mut tasks = tokio::task::JoinSet::new();
-        let relay = Relay::new(self.kernel.store.clone(), self.kernel.log.clone(), self.kernel.composer.topic, self.kernel.instance).alone(self.kernel.alone);
-        spawn(&mut tasks, &service, "relay", relay.run(stop.clone()));
+        // Given up after the others have ended, so that nobody takes over what is still at work here.
+        let (lease, lease_ends) = (Lease::new(self.kernel.store.clone(), self.kernel.instance).alone(self.kernel.alone), CancellationToken::new());
+        let leasing = tokio::spawn(dressed(&service, "lease", {
+            let (lease, ends) = (lease.clone(), lease_ends.clone());
+            async move { lease.run(ends).await }
+        }));
+        let relay = Relay::new(self.kernel.store.clone(), self.kernel.log.clone(), self.kernel.composer.topic, self.kernel.instance);
+        spawn(&mut tasks, &service, "relay", relay.run(lease.clone(), stop.clone()));
         if let Some(inbound) = self.inbound {
             spawn(&mut tasks, &service, "consumer", consumer::run(self.kernel.clone(), self.kernel.log.clone(), inbound, stop.clone()));
         }
         if let Some(on_timer) = self.on_timer {
-            spawn(&mut tasks, &service, "timers", timers::run(self.kernel.clone(), on_timer, stop.clone()));
+            let (kernel, lease, stop) = (self.kernel.clone(), lease.clone(), stop.clone());
+            let run = async move { lease.while_leading(stop, |stop| timers::run(kernel.clone(), on_timer.clone(), stop)).await };
+            spawn(&mut tasks, &service, "timers", run);
         }
         if !self.couriers.is_empty() {
-            spawn(&mut tasks, &service, "deliveries", deliveries::run(self.kernel.clone(), self.couriers, self.kernel.alone, stop.clone()));
+            let (kernel, lease, stop) = (self.kernel.clone(), lease.clone(), stop.clone());
+            let run = async move { lease.while_leading(stop, |stop| deliveries::run(kernel.clone(), self.couriers.clone(), kernel.alone, stop)).await };
+            spawn(&mut tasks, &service, "deliveries", run);
         }
         let mut outcome = Ok(());
         while let Some(done) = tasks.join_next().await {
@@ -177,6 +188,10 @@ impl Workers {
                 stop.cancel();
             }
         }
+        lease_ends.cancel();
+        if leasing.await.is_err() {
+            outcome = outcome.and(Err(Stopped { service, worker: "lease", why: "it panicked".to_owned() }));
+        }
         outcome
     }
 }
@@ -187,8 +202,12 @@ fn spawn<E: std::fmt::Display>(
     worker: &'static str,
     run: impl Future<Output = Result<(), E>> + Send + 'static,
 ) {
+    tasks.spawn(dressed(service, worker, async move { (worker, run.await.map_err(|e| e.to_string())) }));
+}
+
+/// In the worker's span, with the logging of whoever starts it.
+fn dressed<T>(service: &str, worker: &'static str, run: impl Future<Output = T> + Send + 'static) -> impl Future<Output = T> + Send + 'static {
     use tracing::Instrument;
-    let dispatch = tracing::dispatcher::get_default(Clone::clone);
     let span = tracing::debug_span!("worker", service, worker);
-    tasks.spawn(tracing::instrument::WithSubscriber::with_subscriber(async move { (worker, run.await.map_err(|e| e.to_string())) }.instrument(span), dispatch));
+    tracing::instrument::WithSubscriber::with_subscriber(run.instrument(span), tracing::dispatcher::get_default(Clone::clone))
 }

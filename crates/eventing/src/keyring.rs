@@ -73,7 +73,7 @@ impl Keyring {
                 self.remember(id, &context, &key);
                 Ok(key)
             }
-            KeyState::Key { context, .. } => Err(self.refused(&context)),
+            KeyState::Key { context, .. } | KeyState::Withheld { context } => Err(self.refused(&context)),
             KeyState::Destroyed { .. } => Err(KeyringError::Destroyed),
             KeyState::Missing => Err(KeyringError::Missing),
         }
@@ -89,7 +89,7 @@ impl Keyring {
                 self.remember(id, &context, &key);
                 Ok(Access::Key(key))
             }
-            KeyState::Key { .. } => Ok(Access::NotGranted),
+            KeyState::Key { .. } | KeyState::Withheld { .. } => Ok(Access::NotGranted),
             KeyState::Destroyed { context } if self.grants.contains(&context.as_str()) => Ok(Access::Destroyed),
             KeyState::Destroyed { .. } => Ok(Access::NotGranted),
             KeyState::Missing => Err(KeyringError::Missing),

@@ -16,25 +16,29 @@ pub mod hostile;
 pub mod identity;
 mod kernel;
 mod keyring;
+pub mod lease;
 pub mod parking;
 mod ports;
+pub mod recover;
 pub mod relay;
 pub mod seal;
 pub mod timers;
 pub mod trace;
 mod tx;
 mod unit;
+mod upkeep;
 mod value;
 mod view;
 
 pub use compose::{Composer, Deployment, OpenError, PersonalBytes};
 pub use event::{Actor, Cause, EventRow, Fact, NewEvent, Occurred, Recorded};
-pub use kernel::{Attempted, Kernel, NotNow, Opened, Ports, Workers, retrying};
+pub use kernel::{Attempted, Kernel, NotNow, Opened, Ports, Stopped, Workers, retrying};
 pub use keyring::{Access, GRANTS, Keyring, Lookup};
 pub use ports::*;
 pub use tx::{Conn, DbError, Table, Tx};
 pub use unit::*;
-pub use value::{Dialect, Row, Script, Value};
+pub use upkeep::{DeploymentState, Process, Requested, Upkeep, begin, deployment_state, processes, republishing, request_republish};
+pub use value::{Dialect, Row, Script, Statement, Value};
 pub use view::{View, ViewError};
 
 /// The server's clock in µs UTC. Read at the edges; decisions get it as a value.

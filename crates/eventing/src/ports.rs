@@ -124,6 +124,9 @@ pub struct LogRecord {
 pub enum LogError {
     #[error("the log is not available: {0}")]
     Unavailable(String),
+    /// Something is set up wrongly, outside or here: tried again like the above, because it may be mended without a restart.
+    #[error("the log is not set up rightly: {0}")]
+    Misconfigured(String),
     /// The consumer's offset lies outside what the log holds.
     #[error("offset {offset} of {topic}/{partition} is outside what the log holds ({low}..{high})")]
     OutOfRange { topic: &'static str, partition: u16, offset: i64, low: i64, high: i64 },
@@ -196,6 +199,10 @@ pub enum KeyState {
         key: DataKey,
     },
     Destroyed {
+        context: String,
+    },
+    /// There is one, and the keyring itself keeps it from this reader.
+    Withheld {
         context: String,
     },
     /// Never made: a fault wherever an event names it.

@@ -3,35 +3,52 @@
 //! States: *comparing* (store closed to commands) → *waiting for the lease* → *relaying* → stopped, by name. It reads `position > cursor`, asserts that
 //! there is no hole, writes to the log and moves the cursor. A failed write is repeated from the cursor, so that a key is never
 //! reordered; others may see an event twice, never out of order.
+//!
+//! Every take-over of the lease compares anew and reads the cursor anew. The cursor moves under the lease: a relay that slept while
+//! another took over is refused and goes back to waiting. A store that falls behind what this process saw committed is closed at
+//! once and compared before it opens again. Between pages of new events, a page of old ones goes out where an operator asked for
+//! a republish.
 
-use crate::ports::{Log, LogError, Outgoing, Store, StoreError};
+use crate::lease::{self, Lease, RENEW};
+use crate::ports::{Log, LogError, LogRecord, Outgoing, Store, StoreError};
 use crate::unit::{Answer, Unit};
+use crate::upkeep::{self, Upkeep};
 use bytes::Bytes;
 use hearthline_contracts::topics::{PARTITIONS, Topic};
 use hearthline_contracts::{cloudevents, facts, wire};
+use hearthline_nhs::StreamId;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 const PAGE_EVENTS: u32 = 500;
-const LEASE_US: i64 = 15_000_000;
+/// Old events between two pages of new ones.
+const REPUBLISH_EVENTS: u32 = 200;
+/// Records read back in one go.
+const READ_BACK_RECORDS: usize = 1_000;
 const IDLE: Duration = Duration::from_millis(500);
+const FIRST_PATIENCE: Duration = Duration::from_millis(50);
 
 /// Why the relay stops, by name.
 #[derive(Debug, thiserror::Error)]
 pub enum RelayStopped {
     #[error(
-        "StoreBehindLog: {topic}/{partition} holds a record of stream {stream} version {version} that the store does not know; the store was restored from an older copy: recover it before it takes commands"
+        "StoreBehindLog: {topic}/{partition} holds a record of stream {stream} version {version} that the store does not know; the store was restored from an older copy: `hearthline recover` mends it"
     )]
     StoreBehindLog { topic: &'static str, partition: u16, stream: String, version: u64 },
-    #[error("TopicRecreated: {topic} is empty although {cursor} events were published to it")]
+    #[error("TopicRecreated: {topic} is empty although {cursor} events were published to it; `hearthline recover` publishes them again")]
     TopicRecreated { topic: &'static str, cursor: u64 },
+    #[error("PartitionLost: {topic}/{partition} ends at {high} although it reached {reached}; `hearthline recover` publishes every event again")]
+    PartitionLost { topic: &'static str, partition: u16, high: i64, reached: i64 },
+    #[error("RecoveryUnfinished: a recovery of {service} was begun and did not end; run `hearthline recover` again")]
+    RecoveryUnfinished { service: String },
     #[error("HoleInStore: position {missing} is missing from the store of {service}")]
     HoleInStore { service: String, missing: u64 },
-    #[error("UnreadableRecord: the last record of {topic}/{partition} is not an event")]
-    UnreadableRecord { topic: &'static str, partition: u16 },
-    #[error("LeaseLost: another process took over the lease of {service}")]
-    LeaseLost { service: String },
+    #[error("UnreadableRecord: {topic}/{partition} holds a record at offset {offset} that is not an event")]
+    UnreadableRecord { topic: &'static str, partition: u16, offset: i64 },
 }
 
 /// What one step did.
@@ -50,6 +67,8 @@ pub enum StepError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Log(#[from] LogError),
+    #[error("another process has the lease")]
+    LeaseLost,
 }
 
 /// Publishes one service's events.
@@ -58,62 +77,68 @@ pub struct Relay {
     log: Arc<dyn Log>,
     topic: &'static Topic,
     instance: [u8; 16],
-    alone: bool,
+    /// The newest position fell.
+    fell: AtomicBool,
+}
+
+/// Where a run stands.
+#[derive(Debug)]
+enum At {
+    Comparing,
+    Waiting,
+    Relaying(Term),
+}
+
+/// What a relay knows under one term of the lease.
+#[derive(Debug)]
+struct Term {
+    number: u64,
+    cursor: u64,
+    /// When something was first published after the ends were noted.
+    unnoted_since: Option<Instant>,
+    ends: BTreeMap<u16, i64>,
+    republish_looked_at: Option<Instant>,
 }
 
 impl Relay {
     pub fn new(store: Arc<dyn Store>, log: Arc<dyn Log>, topic: &'static Topic, instance: [u8; 16]) -> Self {
-        Relay { store, log, topic, instance, alone: false }
-    }
-
-    /// No other process can be at work on this store: a lease that another holds is one that a process left behind.
-    pub fn alone(mut self, alone: bool) -> Self {
-        self.alone = alone;
-        self
+        Relay { store, log, topic, instance, fell: AtomicBool::new(false) }
     }
 
     /// Runs until `shutdown`.
-    pub async fn run(self, shutdown: CancellationToken) -> Result<(), RelayStopped> {
+    pub async fn run(self, lease: Lease, shutdown: CancellationToken) -> Result<(), RelayStopped> {
+        tokio::select! {
+            biased;
+            stopped = self.relay(&lease, &shutdown) => stopped,
+            // Without a store there is nothing to publish, ever again.
+            () = self.watch_position(&lease) => Ok(()),
+        }
+    }
+
+    async fn relay(&self, lease: &Lease, shutdown: &CancellationToken) -> Result<(), RelayStopped> {
         let mut committed = self.store.committed();
-        let mut patience = Duration::from_millis(50);
-        let mut compared = false;
-        let mut relaying = None;
-        let mut leased_until = 0;
+        let mut leased = lease.changes();
+        let mut patience = FIRST_PATIENCE;
+        let mut at = At::Comparing;
         while !shutdown.is_cancelled() {
-            // Registered before looking, so that a commit in between wakes us.
+            // Registered before looking, so that a change in between wakes us.
             committed.mark_unchanged();
-            let stepped = async {
-                if !compared {
-                    self.compare().await?;
-                    compared = true;
-                }
-                let now = crate::now_us();
-                if now > leased_until - LEASE_US / 2 {
-                    if !self.hold_lease(now).await? {
-                        return match relaying {
-                            None => Ok(Step::Idle),
-                            Some(_) => Err(RelayStopped::LeaseLost { service: self.store.service().to_owned() }.into()),
-                        };
-                    }
-                    leased_until = now + LEASE_US;
-                }
-                let at = match &mut relaying {
-                    Some(at) => at,
-                    // Whoever held the lease before moved the cursor.
-                    none => none.insert(self.compare().await?),
-                };
-                self.step(at).await
-            }
-            .await;
-            let wait = match stepped {
-                Ok(Step::Published(_)) => {
-                    patience = Duration::from_millis(50);
+            leased.mark_unchanged();
+            let wait = match self.advance(&mut at, lease).await {
+                Ok(true) => {
+                    patience = FIRST_PATIENCE;
                     continue;
                 }
-                Ok(Step::Idle) => IDLE,
+                Ok(false) => IDLE,
                 Err(StepError::Stop(stop)) => {
+                    lease.stand_back();
                     self.store.set_open(Err(stop.to_string()));
                     return Err(stop);
+                }
+                Err(StepError::LeaseLost) => {
+                    lease.lose();
+                    at = At::Waiting;
+                    IDLE
                 }
                 Err(error) => {
                     tracing::warn!(%error, topic = self.topic.name, "publishing is tried again from the cursor");
@@ -124,43 +149,195 @@ impl Relay {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                // Without a store there is nothing to publish, ever again.
                 changed = committed.changed(), if wait == IDLE => if changed.is_err() { break },
+                _ = leased.changed(), if wait == IDLE => {}
                 () = tokio::time::sleep(wait) => {}
+            }
+        }
+        if let At::Relaying(term) = &mut at
+            && term.unnoted_since.is_some()
+            && let Err(error) = self.note_ends(term).await
+        {
+            tracing::debug!(%error, "the topic's ends were not noted; the next start reads more of it back");
+        }
+        Ok(())
+    }
+
+    /// One step in whatever state it is. True if the next may follow at once.
+    async fn advance(&self, at: &mut At, lease: &Lease) -> Result<bool, StepError> {
+        if self.fell.swap(false, Ordering::SeqCst) {
+            *at = At::Comparing;
+        }
+        match at {
+            At::Comparing => {
+                self.agree().await?;
+                *at = At::Waiting;
+            }
+            At::Waiting => {
+                let Some(number) = lease.term() else { return Ok(false) };
+                *at = At::Relaying(self.take_over(number).await?);
+                lease.lead(number);
+            }
+            At::Relaying(term) if lease.term() != Some(term.number) => *at = At::Waiting,
+            At::Relaying(term) => return self.relay_once(term).await,
+        }
+        Ok(true)
+    }
+
+    /// A page of new events, a page of a republish, the ends of the topic: each where it is due.
+    async fn relay_once(&self, term: &mut Term) -> Result<bool, StepError> {
+        let mut published = self.step(&mut term.cursor).await? != Step::Idle;
+        if term.republish_looked_at.is_none_or(|then| then.elapsed() >= IDLE) {
+            let again = self.republish_step().await? != Step::Idle;
+            term.republish_looked_at = (!again).then(Instant::now);
+            published |= again;
+        }
+        if published {
+            term.unnoted_since.get_or_insert_with(Instant::now);
+        }
+        if term.unnoted_since.is_some_and(|since| since.elapsed() > RENEW) {
+            self.note_ends(term).await?;
+        }
+        Ok(published)
+    }
+
+    /// Closes the store at once when its newest position falls below what this process saw committed. Ends with the store.
+    async fn watch_position(&self, lease: &Lease) {
+        let mut committed = self.store.committed();
+        let mut seen = committed.borrow_and_update().position;
+        while committed.changed().await.is_ok() {
+            let position = committed.borrow_and_update().position;
+            if position < seen {
+                self.store.set_open(Err(format!("its newest event fell from {seen} to {position}; it is compared with the log again")));
+                lease.stand_back();
+                self.fell.store(true, Ordering::SeqCst);
+                tracing::error!(
+                    service = self.store.service(),
+                    seen,
+                    position,
+                    "the store fell behind what was committed; events may be lost that no topic holds"
+                );
+            }
+            seen = position;
+        }
+    }
+
+    /// Compares and opens.
+    async fn agree(&self) -> Result<(), StepError> {
+        match self.compare().await {
+            Ok(_) => Ok(()),
+            Err(StepError::Log(error)) => {
+                self.store.set_open(Err(format!("its store is not compared with the log yet: {error}")));
+                Err(error.into())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whoever held the lease before moved the cursor, and perhaps lost the store.
+    async fn take_over(&self, number: u64) -> Result<Term, StepError> {
+        let opened = self.store.opened();
+        if opened.is_ok() {
+            self.store.set_open(Err("it is compared with the log at a take-over".to_owned()));
+        }
+        let compared = self.compare().await;
+        if matches!(compared, Err(StepError::Log(_))) && !self.fell.load(Ordering::SeqCst) {
+            // A broker that goes away does not stop intake.
+            self.store.set_open(opened);
+        }
+        let mut term = Term { number, cursor: compared?, unnoted_since: None, ends: BTreeMap::new(), republish_looked_at: None };
+        self.note_ends(&mut term).await?;
+        Ok(term)
+    }
+
+    /// Reads back what the log holds behind what was noted, and the last record of each partition; every record must be known to the
+    /// store. Opens the store to commands and gives the cursor.
+    pub async fn compare(&self) -> Result<u64, StepError> {
+        if upkeep::deployment_state(self.store.as_ref()).await?.recovering {
+            return Err(RelayStopped::RecoveryUnfinished { service: self.store.service().to_owned() }.into());
+        }
+        let cursor = self.compare_records().await?;
+        // It may have fallen while it was read.
+        if !self.fell.load(Ordering::SeqCst) {
+            self.store.set_open(Ok(()));
+        }
+        Ok(cursor)
+    }
+
+    /// As [`Relay::compare`], and the store stays as closed as it is.
+    pub(crate) async fn compare_records(&self) -> Result<u64, StepError> {
+        let cursor = self.store.query("select cursor from relay", &[]).await?.first().map_or(0, |r| r.int(0).unsigned_abs());
+        // Before the log: whoever leads notes only what the log already has.
+        let noted = self.noted().await?;
+        let mut marks = Vec::new();
+        for partition in 0..PARTITIONS {
+            marks.push((partition, self.log.watermarks(self.topic.name, partition).await?));
+        }
+        // A topic whose records are all past their time still has its ends.
+        if cursor > 0 && marks.iter().all(|(_, m)| m.high == 0) {
+            return Err(RelayStopped::TopicRecreated { topic: self.topic.name, cursor }.into());
+        }
+        for (partition, marks) in &marks {
+            if let Some(reached) = noted.get(partition).filter(|reached| **reached > marks.high) {
+                return Err(RelayStopped::PartitionLost { topic: self.topic.name, partition: *partition, high: marks.high, reached: *reached }.into());
+            }
+        }
+        for (partition, marks) in marks {
+            // A republish may have put old records behind the newest, so that the last alone proves nothing.
+            if let Some(noted) = noted.get(&partition) {
+                let mut next = (*noted).max(marks.low);
+                while next < marks.high {
+                    let records = self.log.read(self.topic.name, partition, next, READ_BACK_RECORDS).await?;
+                    let Some(last) = records.last() else { break };
+                    next = last.offset + 1;
+                    self.assert_known(&records).await?;
+                }
+            }
+            if let Some(last) = self.log.last(self.topic.name, partition).await? {
+                self.assert_known(&[last]).await?;
+            }
+        }
+        Ok(cursor)
+    }
+
+    /// The ends of the topic's partitions as the store has noted them.
+    pub(crate) async fn noted(&self) -> Result<BTreeMap<u16, i64>, StoreError> {
+        let rows = self.store.query("select partition, next_offset from relayed_ends", &[]).await?;
+        Ok(rows.iter().map(|r| (u16::try_from(r.int(0)).unwrap_or(u16::MAX), r.int(1))).collect())
+    }
+
+    async fn assert_known(&self, records: &[LogRecord]) -> Result<(), StepError> {
+        let mut parts = Vec::with_capacity(records.len());
+        for record in records {
+            let split = wire::split(&record.payload);
+            parts.push(split.map_err(|_| RelayStopped::UnreadableRecord { topic: self.topic.name, partition: record.partition, offset: record.offset })?);
+        }
+        let wanted: Vec<(StreamId, u64)> = parts.iter().map(|p| (StreamId::from_bytes(p.stream_id), p.envelope.stream_version)).collect();
+        let known = known_events(self.store.as_ref(), &wanted).await?;
+        for ((at, parts), record) in wanted.iter().zip(&parts).zip(records) {
+            if known.get(at) != Some(&parts.event_id) {
+                let (stream, version) = (at.0.to_string(), at.1);
+                return Err(RelayStopped::StoreBehindLog { topic: self.topic.name, partition: record.partition, stream, version }.into());
             }
         }
         Ok(())
     }
 
-    /// True if the lease is ours until `now` + [`LEASE_US`].
-    async fn hold_lease(&self, now: i64) -> Result<bool, StepError> {
-        let at = if self.alone { i64::MAX } else { now };
-        let answer = self.store.append(Unit { lease: Some((self.instance, now + LEASE_US, at)), ..Unit::default() }).await?;
-        Ok(matches!(answer, Answer::Committed { .. }))
-    }
-
-    /// Reads back the last record of each partition; every one must be known to the store. Opens the store to commands and
-    /// gives the cursor.
-    pub async fn compare(&self) -> Result<u64, StepError> {
-        let cursor = self.store.query("select cursor from relay", &[]).await?.first().map_or(0, |r| r.int(0).unsigned_abs());
-        let mut empty = true;
+    /// Notes how far the topic reaches: everything in it is known to the store, since nobody else publishes to it.
+    async fn note_ends(&self, term: &mut Term) -> Result<(), StepError> {
+        let mut moved = Vec::new();
         for partition in 0..PARTITIONS {
-            // A topic whose records are all past their time still has its ends.
-            empty &= self.log.watermarks(self.topic.name, partition).await?.high == 0;
-            let Some(last) = self.log.last(self.topic.name, partition).await? else { continue };
-            let parts = wire::split(&last.payload).map_err(|_| RelayStopped::UnreadableRecord { topic: self.topic.name, partition })?;
-            let stream = hearthline_nhs::StreamId::from_bytes(parts.stream_id);
-            let version = parts.envelope.stream_version;
-            let known = self.store.query("select event_id from events where stream = $1 and version = $2", &[stream.into(), version.into()]).await?;
-            if known.first().map(|r| r.id(0)) != Some(parts.event_id) {
-                return Err(RelayStopped::StoreBehindLog { topic: self.topic.name, partition, stream: stream.to_string(), version }.into());
+            let high = self.log.watermarks(self.topic.name, partition).await?.high;
+            if high > 0 && term.ends.get(&partition) != Some(&high) {
+                moved.push((partition, high));
             }
         }
-        if empty && cursor > 0 {
-            return Err(RelayStopped::TopicRecreated { topic: self.topic.name, cursor }.into());
+        if !moved.is_empty() {
+            self.under_lease(Unit { upkeep: vec![Upkeep::Ends(moved.clone())], ..Unit::default() }).await?;
+            term.ends.extend(moved);
         }
-        self.store.set_open(Ok(()));
-        Ok(cursor)
+        term.unnoted_since = None;
+        Ok(())
     }
 
     /// Publishes the next page behind `cursor` and moves it.
@@ -175,9 +352,33 @@ impl Relay {
         let n = events.len();
         let records = events.into_iter().map(|e| self.record(e)).collect();
         self.log.publish(self.topic.name, records).await?;
-        self.store.append(Unit { relayed: Some(last), ..Unit::default() }).await?;
+        self.under_lease(Unit { relayed: Some(last), ..Unit::default() }).await?;
         *cursor = last;
         Ok(Step::Published(n))
+    }
+
+    /// Publishes the next page of a republish; the cursor stays where it is.
+    pub async fn republish_step(&self) -> Result<Step, StepError> {
+        let Some((next, until)) = upkeep::republishing(self.store.as_ref()).await? else { return Ok(Step::Idle) };
+        let mut events = self.store.read_all(next, REPUBLISH_EVENTS).await?;
+        events.retain(|e| e.position <= until);
+        let n = events.len();
+        let next = events.last().map_or(until, |e| e.position);
+        let records = events.into_iter().map(|e| self.record(e)).collect();
+        self.log.publish(self.topic.name, records).await?;
+        self.under_lease(Unit { upkeep: vec![Upkeep::Republished { next }], ..Unit::default() }).await?;
+        if next >= until {
+            tracing::info!(topic = self.topic.name, until, "every event has gone out again");
+        }
+        Ok(Step::Published(n))
+    }
+
+    /// A unit that counts only while no other process has taken the lease.
+    async fn under_lease(&self, unit: Unit) -> Result<(), StepError> {
+        match self.store.append(Unit { lease: lease::fence_of(self.instance), ..unit }).await? {
+            Answer::Committed { .. } => Ok(()),
+            _ => Err(StepError::LeaseLost),
+        }
     }
 
     fn record(&self, event: crate::event::Recorded) -> Outgoing {
@@ -192,4 +393,19 @@ impl Relay {
         };
         Outgoing { key: *event.stream.bytes(), headers: headers.into_iter().map(|(k, v)| (k.to_owned(), Bytes::from(v))).collect(), payload: event.payload }
     }
+}
+
+/// Which of these versions of streams a store has, with their events.
+pub(crate) async fn known_events(store: &dyn Store, wanted: &[(StreamId, u64)]) -> Result<HashMap<(StreamId, u64), [u8; 16]>, StoreError> {
+    const AT_ONCE: usize = 200;
+    let mut known = HashMap::with_capacity(wanted.len());
+    for chunk in wanted.chunks(AT_ONCE) {
+        let places: Vec<String> = (0..chunk.len()).map(|n| format!("(stream = ${} and version = ${})", 2 * n + 1, 2 * n + 2)).collect();
+        let args: Vec<_> = chunk.iter().flat_map(|(stream, version)| [(*stream).into(), (*version).into()]).collect();
+        let sql = format!("select stream, version, event_id from events where {}", places.join(" or "));
+        for row in store.query(&sql, &args).await? {
+            known.insert((row.stream(0), row.int(1).unsigned_abs()), row.id(2));
+        }
+    }
+    Ok(known)
 }

@@ -11,6 +11,9 @@ pub enum DbError {
     /// A uniqueness or check constraint said no: somebody else was first.
     #[error("a constraint refused the write")]
     Constraint,
+    /// The engine cannot be reached, or the connection broke: nothing can be done now.
+    #[error("the database is not reachable: {0}")]
+    Away(String),
     /// The disk is full or the file cannot be written.
     #[error("the database cannot be written: {0}")]
     Unwritable(String),
@@ -54,12 +57,12 @@ impl<'c> Tx<'c> {
     }
 
     /// Gathers a write with `$n` parameters.
-    pub fn execute(&mut self, sql: &str, args: &[Value]) {
+    pub fn execute(&mut self, sql: impl Into<std::borrow::Cow<'static, str>>, args: &[Value]) {
         self.script.push(sql, args);
     }
 
     /// Runs what was gathered, then the query.
-    pub async fn query(&mut self, sql: &str, args: &[Value]) -> Result<Vec<Row>, DbError> {
+    pub async fn query(&mut self, sql: impl Into<std::borrow::Cow<'static, str>>, args: &[Value]) -> Result<Vec<Row>, DbError> {
         self.script.push(sql, args);
         self.flush().await
     }
@@ -70,30 +73,19 @@ impl<'c> Tx<'c> {
         let key = table.columns[..table.key].join(",");
         let sets = table.columns[table.key..].iter().map(|c| format!("{c}=excluded.{c}")).collect::<Vec<_>>().join(",");
         let tail = if sets.is_empty() { format!("on conflict ({key}) do nothing") } else { format!("on conflict ({key}) do update set {sets}") };
-        self.script.push_rows(&head, rows, &tail);
+        self.script.push_rows(head, rows, tail);
     }
 
     /// Deletes by the first key column.
     pub fn delete_by_key(&mut self, table: &Table, key: Value) {
-        self.script.push(&format!("delete from {} where {} = $1", table.name, table.columns[0]), &[key]);
+        self.script.push_delete(table.name, &table.columns[..1], vec![vec![key]]);
     }
 
     /// Reads whole rows whose first key column is among `keys`.
     pub async fn fetch_by_keys(&mut self, table: &Table, keys: &[Value]) -> Result<Vec<Row>, DbError> {
-        let mut found = Vec::with_capacity(keys.len());
-        for chunk in keys.chunks(8_000) {
-            let mut sql = format!("select {} from {} where {} in (", table.columns.join(","), table.name, table.columns[0]);
-            for i in 1..=chunk.len() {
-                if i > 1 {
-                    sql.push(',');
-                }
-                sql.push('$');
-                sql.push_str(&i.to_string());
-            }
-            sql.push(')');
-            found.extend(self.query(&sql, chunk).await?);
-        }
-        Ok(found)
+        let head = format!("select {} from {} where {}", table.columns.join(","), table.name, table.columns[0]);
+        self.script.push_among(head, &[], keys.to_vec(), "");
+        self.flush().await
     }
 
     pub fn dialect(&self) -> Dialect {

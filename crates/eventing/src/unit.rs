@@ -1,6 +1,7 @@
 //! The unit of append: everything that one step changes, all or nothing.
 
 use crate::event::{EventRow, Fact};
+use crate::upkeep::Upkeep;
 use bytes::Bytes;
 use hearthline_nhs::StreamId;
 
@@ -362,6 +363,10 @@ pub struct Unit {
     pub relayed: Option<u64>,
     /// The lease of the service: `(holder, until µs, now µs)`; refused as `Fenced` while another's lasts beyond now.
     pub lease: Option<([u8; 16], i64, i64)>,
+    /// The kernel's own rows.
+    pub upkeep: Vec<Upkeep>,
+    /// The events come back from the log: their versions rise from `expected`, but some may be missing in between.
+    pub reimport: bool,
 }
 
 impl Unit {
@@ -380,6 +385,8 @@ impl Unit {
         self.timers.extend(other.timers);
         self.relayed = self.relayed.or(other.relayed);
         self.lease = self.lease.or(other.lease);
+        self.upkeep.extend(other.upkeep);
+        self.reimport |= other.reimport;
     }
 }
 

@@ -1,10 +1,12 @@
 //! Values, rows and statements: the small SQL vocabulary that views and the kernel share.
 //!
 //! Services write SQL once, with `$n` parameters, in the subset that PostgreSQL and SQLite both take. A [`Script`] gathers
-//! statements so that a whole batch travels to the database in one call: on SQLite each call is a hop to another thread,
-//! and the hops, not the inserts, were what a batch cost.
+//! statements and says what they are for, so that each engine can send them as suits it: SQLite in one call (each is a hop to
+//! another thread, and the hops, not the inserts, were what a batch cost), PostgreSQL with an array a column (a text that does
+//! not change with the number of rows is parsed and planned once).
 
 use bytes::Bytes;
+use std::borrow::Cow;
 
 /// One SQL value. Integers carry µs UTC for times; identifiers are blobs of 16 bytes.
 #[derive(Debug, Clone, PartialEq)]
@@ -158,67 +160,61 @@ pub enum Dialect {
     Postgres,
 }
 
-/// Statements with their arguments, separated by `;`, in order.
-#[derive(Debug, Clone, Default)]
-pub struct Script {
-    pub sql: String,
-    pub args: Vec<Value>,
+/// One statement of a [`Script`].
+#[derive(Debug, Clone)]
+pub enum Statement {
+    /// Written with `$n` parameters.
+    Plain { sql: Cow<'static, str>, args: Vec<Value> },
+    /// `head` (`insert into t (…)`), rows of one width, `tail` (`on conflict …`).
+    Insert { head: Cow<'static, str>, rows: Vec<Vec<Value>>, tail: Cow<'static, str> },
+    /// `head` (`select … where k`, with `$n` for `args`) for keys among a list of one kind, `tail` (`group by …`).
+    Among { head: Cow<'static, str>, args: Vec<Value>, keys: Vec<Value>, tail: Cow<'static, str> },
+    /// Deletes the rows whose key columns have one of these values.
+    Delete { table: &'static str, key: &'static [&'static str], rows: Vec<Vec<Value>> },
 }
+
+/// Statements in order. An engine writes each as it likes best: one call with everything in it, or arrays.
+#[derive(Debug, Clone, Default)]
+pub struct Script(Vec<Statement>);
 
 impl Script {
     pub fn is_empty(&self) -> bool {
-        self.sql.is_empty()
+        self.0.is_empty()
     }
 
-    /// Adds one statement written with `$n` parameters. SQLite gets bare `?` in order of appearance: its driver looks named
-    /// parameters up by a linear scan, which is quadratic in a multi-row insert.
-    pub fn push(&mut self, sql: &str, args: &[Value]) {
-        self.separate();
-        let mut rest = sql;
-        while let Some(at) = rest.find('$') {
-            let digits = rest[at + 1..].bytes().take_while(u8::is_ascii_digit).count();
-            self.sql.push_str(&rest[..at]);
-            if digits == 0 {
-                self.sql.push('$');
-                rest = &rest[at + 1..];
-                continue;
-            }
-            let n: usize = rest[at + 1..at + 1 + digits].parse().expect("ascii digits form a number");
-            self.sql.push('?');
-            self.args.push(args.get(n.wrapping_sub(1)).cloned().unwrap_or_else(|| panic!("statement names ${n} but has {} arguments", args.len())));
-            rest = &rest[at + 1 + digits..];
-        }
-        self.sql.push_str(rest);
+    pub fn into_statements(self) -> Vec<Statement> {
+        self.0
     }
 
-    /// Adds a multi-row `insert into <head> values (?,…),(…) <tail>`, split so that no statement passes the engine's
-    /// limit of bound values.
-    pub fn push_rows(&mut self, head: &str, rows: Vec<Vec<Value>>, tail: &str) {
-        const BOUND_VALUES_MAX: usize = 16_000;
-        let Some(width) = rows.first().map(Vec::len) else { return };
-        let per = (BOUND_VALUES_MAX / width.max(1)).max(1);
-        let mut rows = rows.into_iter().peekable();
-        while rows.peek().is_some() {
-            self.separate();
-            self.sql.push_str(head);
-            self.sql.push_str(" values ");
-            for (n, row) in rows.by_ref().take(per).enumerate() {
-                debug_assert_eq!(row.len(), width, "rows of one insert are of one width");
-                self.sql.push_str(if n == 0 { "(" } else { ",(" });
-                for i in 0..row.len() {
-                    self.sql.push_str(if i == 0 { "?" } else { ",?" });
-                }
-                self.sql.push(')');
-                self.args.extend(row);
-            }
-            self.sql.push(' ');
-            self.sql.push_str(tail);
+    /// Adds one statement written with `$n` parameters.
+    pub fn push(&mut self, sql: impl Into<Cow<'static, str>>, args: &[Value]) {
+        self.0.push(Statement::Plain { sql: sql.into(), args: args.to_vec() });
+    }
+
+    /// Adds a multi-row insert; nothing where there are no rows.
+    pub fn push_rows(&mut self, head: impl Into<Cow<'static, str>>, rows: Vec<Vec<Value>>, tail: impl Into<Cow<'static, str>>) {
+        if let Some(first) = rows.first() {
+            debug_assert!(rows.iter().all(|r| r.len() == first.len()), "rows of one insert are of one width");
+            self.0.push(Statement::Insert { head: head.into(), rows, tail: tail.into() });
         }
     }
 
-    fn separate(&mut self) {
-        if !self.sql.is_empty() {
-            self.sql.push_str(";\n");
+    /// Adds a statement on the rows whose key is among `keys`; nothing where there are no keys.
+    pub fn push_among(&mut self, head: impl Into<Cow<'static, str>>, args: &[Value], keys: Vec<Value>, tail: impl Into<Cow<'static, str>>) {
+        if !keys.is_empty() {
+            self.0.push(Statement::Among { head: head.into(), args: args.to_vec(), keys, tail: tail.into() });
         }
+    }
+
+    /// Adds a deletion by key; nothing where there are no keys.
+    pub fn push_delete(&mut self, table: &'static str, key: &'static [&'static str], rows: Vec<Vec<Value>>) {
+        if !rows.is_empty() {
+            self.0.push(Statement::Delete { table, key, rows });
+        }
+    }
+
+    /// Adds another script behind this one.
+    pub fn append(&mut self, mut other: Script) {
+        self.0.append(&mut other.0);
     }
 }

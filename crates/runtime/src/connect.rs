@@ -51,14 +51,9 @@ impl Backend {
         let file = self.folder.join(format!("{service}.db"));
         let options = Options { service, topic, file, views, faults: Arc::new(NoFaults) };
         let store = SqliteStore::open(options).await.map_err(|source| ConnectError::Store { service, source })?;
-        let ports = Ports {
-            store: Arc::new(store.clone()),
-            log: self.log(),
-            keys: self.keys(),
-            deployment: self.deployment.clone(),
-            instance: self.instance,
-            alone: true,
-        };
+        let state = hearthline_eventing::begin(&store, hearthline_contracts::LEVEL).await.map_err(|source| ConnectError::Store { service, source })?;
+        let deployment = Deployment { incarnation: state.incarnation, ..self.deployment.clone() };
+        let ports = Ports { store: Arc::new(store.clone()), log: self.log(), keys: self.keys(), deployment, instance: self.instance, alone: true };
         Ok(Connected { ports, store })
     }
 

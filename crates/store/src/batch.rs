@@ -1,7 +1,7 @@
 //! Judging a batch and turning it into statements. The judge is pure but for reading what its caches lack.
 
 use crate::rows::Rows;
-use crate::writer::BatchError;
+use crate::writer::{BatchError, Begun};
 use futures_util::FutureExt;
 use hearthline_contracts::topics::Topic;
 use hearthline_eventing::{
@@ -65,10 +65,12 @@ pub(crate) enum Standing {
     Unknown,
 }
 
-/// What the writer knows of the tables. It is the only writer, so what it knows is so.
+/// What the writer knows of the tables. It is so as long as nobody else wrote: on an engine with several writers the generation
+/// of the tables says whether somebody did.
 pub(crate) struct Ledger {
     pub(crate) topic: &'static Topic,
     pub(crate) views: Vec<Arc<dyn View>>,
+    generation: i64,
     position: u64,
     work: u64,
     archive_seq: i64,
@@ -117,7 +119,7 @@ impl Batch {
 
     /// Runs the views; gives back what is left to run with the commit.
     pub(crate) async fn run(&mut self, conn: &mut dyn Conn, mut head: Script) -> Result<Script, BatchError> {
-        append(&mut head, std::mem::take(&mut self.script));
+        head.append(std::mem::take(&mut self.script));
         if self.facts.is_empty() {
             return Ok(head);
         }
@@ -138,47 +140,39 @@ impl Batch {
     }
 }
 
-pub(crate) fn append(to: &mut Script, from: Script) {
-    if from.is_empty() {
-        return;
-    }
-    if !to.sql.is_empty() {
-        to.sql.push_str(";\n");
-    }
-    to.sql.push_str(&from.sql);
-    to.args.extend(from.args);
-}
-
 impl Ledger {
-    pub(crate) async fn load(conn: &mut dyn Conn, topic: &'static Topic, views: Vec<Arc<dyn View>>) -> Result<Self, DbError> {
-        let position = one(conn, "select coalesce(max(position), 0) from events").await?;
-        let archive_seq = one(conn, "select coalesce(max(seq), 0) from archive").await?;
+    pub(crate) async fn load(conn: &mut dyn Conn, topic: &'static Topic, views: Vec<Arc<dyn View>>, begun: Begun) -> Result<Self, DbError> {
         let mut script = Script::default();
+        script.push("select (select coalesce(max(position), 0) from events), (select coalesce(max(seq), 0) from archive), (select holder from lease), (select until from lease)", &[]);
         script.push("select subscription, topic, partition, next_offset, epoch from checkpoints", &[]);
-        let checkpoints =
-            conn.run(script).await?.iter().map(|r| ((r.text(0).to_owned(), r.text(1).to_owned(), partition(r.int(2))), (r.int(3), r.int(4)))).collect();
-        let mut script = Script::default();
-        script.push("select holder, until from lease", &[]);
-        let lease = conn.run(script).await?.first().map(|r| (r.id(0), r.int(1)));
+        let mut rows = conn.run(script).await?.into_iter();
+        let first = rows.next().ok_or_else(|| DbError::Failed("the tables have no ends".to_owned()))?;
+        let checkpoints = rows.map(|r| ((r.text(0).to_owned(), r.text(1).to_owned(), partition(r.int(2))), (r.int(3), r.int(4)))).collect();
         Ok(Ledger {
             topic,
             views,
-            position: position.unsigned_abs(),
-            work: 0,
-            archive_seq,
+            generation: begun.generation,
+            position: first.int(0).unsigned_abs(),
+            work: begun.work.unsigned_abs(),
+            archive_seq: first.int(1),
             heads: Recent::default(),
             claims: Recent::default(),
             checkpoints,
-            lease,
+            lease: first.opt_id(2).zip(first.opt_int(3)),
         })
     }
 
-    /// Reads everything anew, after a commit of which nobody knows whether it took place. Workers are woken, as it may have
-    /// made work.
-    pub(crate) async fn reload(&mut self, conn: &mut dyn Conn) -> Result<(), DbError> {
-        let work = self.work + 1;
-        *self = Ledger { work, ..Ledger::load(conn, self.topic, self.views.clone()).await? };
+    /// Reads everything anew: another writer was here, or a commit of which nobody knows whether it took place. Workers are
+    /// woken, as it may have made work.
+    pub(crate) async fn reload(&mut self, conn: &mut dyn Conn, begun: Begun) -> Result<(), DbError> {
+        let fresh = Ledger::load(conn, self.topic, self.views.clone(), begun).await?;
+        let work = fresh.work.max(self.work + 1);
+        *self = Ledger { work, ..fresh };
         Ok(())
+    }
+
+    pub(crate) fn generation(&self) -> i64 {
+        self.generation
     }
 
     pub(crate) fn position(&self) -> u64 {
@@ -224,6 +218,7 @@ impl Ledger {
 
     /// Takes over what a committed batch changed.
     pub(crate) fn committed(&mut self, batch: Batch) {
+        self.generation += 1;
         self.position = batch.position;
         self.archive_seq = batch.archive_seq;
         self.work += u64::from(batch.work);
@@ -272,7 +267,7 @@ impl Ledger {
         }
         streams.sort_unstable();
         streams.dedup();
-        for row in select_in(conn, "select stream, max(version) from events where stream in", &streams, "group by stream").await? {
+        for row in select_in(conn, "select stream, max(version) from events where stream", &streams, "group by stream").await? {
             overlay.heads.insert(row.stream(0), row.int(1).unsigned_abs());
         }
         for stream in streams {
@@ -311,7 +306,7 @@ impl Ledger {
         if !script.is_empty() {
             overlay.timers.extend(conn.run(script).await?.iter().map(|r| ((r.stream(0), r.text(1).to_owned()), Some(r.int(2)))));
         }
-        for row in select_in(conn, "select id, state, attempt from deliveries where id in", &deliveries, "").await? {
+        for row in select_in(conn, "select id, state, attempt from deliveries where id", &deliveries, "").await? {
             overlay.deliveries.insert(row.id(0), (row.text(1).to_owned(), u32::try_from(row.int(2)).unwrap_or(u32::MAX)));
         }
         Ok(overlay)
@@ -327,15 +322,19 @@ impl Ledger {
             if actual != write.expected {
                 return Err(Ok(Answer::VersionConflict { stream: write.stream, expected: write.expected, actual }));
             }
-            for (version, event) in (write.expected + 1..).zip(&write.events) {
-                if event.stream != write.stream || event.version != version {
+            let mut head = write.expected;
+            for event in &write.events {
+                let version = head + 1;
+                let follows = if unit.reimport { event.version >= version } else { event.version == version };
+                head = event.version;
+                if event.stream != write.stream || !follows {
                     return refused(format!("{} is not version {version} of the stream that is written", event.name));
                 }
                 if event.payload.len() > EVENT_BYTES_MAX {
                     return refused(format!("{} has {} bytes; an event has at most {EVENT_BYTES_MAX}", event.name, event.payload.len()));
                 }
             }
-            heads.insert(write.stream, write.expected + write.events.len() as u64);
+            heads.insert(write.stream, head);
         }
         for (n, claim) in unit.claims.iter().enumerate() {
             if claim.rule != ClaimRule::Unique {
@@ -412,18 +411,11 @@ fn partition(n: i64) -> u16 {
     u16::try_from(n).expect("partitions are numbered from 0 to 11")
 }
 
-async fn one(conn: &mut dyn Conn, sql: &str) -> Result<i64, DbError> {
-    let mut script = Script::default();
-    script.push(sql, &[]);
-    Ok(conn.run(script).await?.first().map_or(0, |r| r.int(0)))
-}
-
-async fn select_in<K: Copy + Into<Value>>(conn: &mut dyn Conn, head: &str, keys: &[K], tail: &str) -> Result<Vec<Row>, DbError> {
+async fn select_in<K: Copy + Into<Value>>(conn: &mut dyn Conn, head: &'static str, keys: &[K], tail: &'static str) -> Result<Vec<Row>, DbError> {
     if keys.is_empty() {
         return Ok(Vec::new());
     }
-    let places = (1..=keys.len()).map(|i| format!("${i}")).collect::<Vec<_>>().join(",");
     let mut script = Script::default();
-    script.push(&format!("{head} ({places}) {tail}"), &keys.iter().map(|k| (*k).into()).collect::<Vec<_>>());
+    script.push_among(head, &[], keys.iter().map(|k| (*k).into()).collect(), tail);
     conn.run(script).await
 }

@@ -5,16 +5,66 @@
 
 mod batch;
 mod keyring;
+mod postgres;
 mod rebuild;
 mod rows;
+mod schema;
 mod sqlite;
 mod writer;
 
-pub use keyring::SqliteKeyring;
+pub use keyring::{KEYRING_CONNECTIONS, PostgresKeyring, SqliteKeyring};
+pub use postgres::{Database, PostgresOptions, PostgresStore, STORE_CONNECTIONS, Tls};
 pub use rebuild::{Rebuilt, checksum};
-pub use sqlite::{Faults, NoFaults, Options, SqliteStore};
+pub use schema::{Tenancy, migrate};
+pub use sqlite::{Options, SqliteStore};
+
+use hearthline_eventing::{Recorded, Row, StoredBlob};
 
 /// Asks SQLite whether a file that nobody uses is sound.
 pub async fn check_file(file: &std::path::Path) -> Result<(), hearthline_eventing::StoreError> {
     sqlite::check_file(file).await
+}
+
+/// Faults that tests inject at the one place where they matter. The shipped adapter is [`NoFaults`].
+pub trait Faults: Send + Sync {
+    /// Called before a commit: true = fail without committing.
+    fn before_commit(&self) -> bool {
+        false
+    }
+    /// Called after a commit: true = its answer is lost.
+    fn lose_answer(&self) -> bool {
+        false
+    }
+    /// Called when a lost answer is looked up: true = that fails too.
+    fn hide_outcome(&self) -> bool {
+        false
+    }
+}
+
+/// No injected faults.
+pub struct NoFaults;
+impl Faults for NoFaults {}
+
+pub(crate) fn recorded(r: Row) -> Recorded {
+    Recorded {
+        position: r.int(0).unsigned_abs(),
+        stream: r.stream(1),
+        version: r.int(2).unsigned_abs(),
+        event_id: r.id(3),
+        name: r.text(4).to_owned(),
+        payload: r.blob(5).clone(),
+        traceparent: r.opt_text(6).map(str::to_owned),
+    }
+}
+
+
+pub(crate) const BLOB: &str = "select stream,media_type,sealed,digest from blobs where id = $1";
+
+pub(crate) fn stored_blob(r: &Row) -> StoredBlob {
+    StoredBlob {
+        stream: r.stream(0),
+        media_type: r.text(1).to_owned(),
+        sealed: r.blob(2).clone(),
+        digest: r.blob(3).as_ref().try_into().expect("digests have 32 bytes"),
+    }
 }

@@ -1,12 +1,16 @@
 //! Rebuilding a service's views from its archive, beside the living ones, and swapping them in one commit.
 //!
-//! The archive and the service's own events are replayed in the order in which they came, through the same `apply`, into a new file; then, between two batches of the writer, the
-//! tail is replayed, both are compared by checksum and the rows are exchanged. Outsiders' views over the tables stay.
+//! The archive and the service's own events are replayed in the order in which they came, through the same `apply`, into a new
+//! file or schema; then, between two batches of the writer, the tail is replayed, both are compared by checksum and the rows are
+//! exchanged. Outsiders' views over the tables, and what was granted on them, stay.
 
-use crate::sqlite::{SqliteConn, SqliteStore, unavailable};
+use crate::postgres::{PgConn, Place, PostgresStore, unavailable};
+use crate::schema::{rebuild_schema, tables};
+use crate::sqlite::{SqliteConn, SqliteStore};
+use crate::writer::WriterConn;
 use hearthline_contracts::topics::{self, Topic};
 use hearthline_contracts::wire;
-use hearthline_eventing::{Conn, Fact, Row, Script, Store, StoreError, Table, Tx, Value, View, ViewError};
+use hearthline_eventing::{Conn, DbError, Fact, Row, Script, Store, StoreError, Tx, Value, View, ViewError};
 use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -31,13 +35,7 @@ impl SqliteStore {
     /// rebuild is for; the answer says whether they did. Refused where the archive does not hold every fact that was taken,
     /// because the swap would lose the others.
     pub async fn rebuild(&self, swap: bool) -> Result<Rebuilt, StoreError> {
-        let sql = "select (select coalesce(sum(count), 0) from dispositions where kind = 'applied'), (select count(*) from archive)";
-        let counted = self.query(sql, &[]).await?;
-        if let Some((taken, archived)) = counted.first().map(|r| (r.int(0), r.int(1)))
-            && archived < taken
-        {
-            return Err(StoreError::Refused(format!("{taken} facts were taken but {archived} archived; the views cannot be rebuilt")));
-        }
+        complete(self).await?;
         let file = self.file.with_extension("rebuild");
         remove(&file)?;
         let rebuilt = self.rebuild_beside(file.clone(), swap).await;
@@ -46,7 +44,7 @@ impl SqliteStore {
     }
 
     async fn rebuild_beside(&self, file: PathBuf, swap: bool) -> Result<Rebuilt, StoreError> {
-        let mut target = SqliteConn::open(&file, 64).await?;
+        let mut target = SqliteConn::open_with(&file, 64).await?;
         // A file to be thrown away if anything happens: it needs no journal.
         let mut ddl = "pragma journal_mode = off;\npragma synchronous = off;\npragma locking_mode = exclusive;\n".to_owned();
         for table in tables(&self.views) {
@@ -54,7 +52,7 @@ impl SqliteStore {
             ddl.push_str(";\n");
         }
         target.batch(&ddl).await.map_err(unavailable)?;
-        let mut source = SqliteConn::open(&self.file, 16).await?;
+        let mut source = SqliteConn::open_with(&self.file, 16).await?;
         let mut at = Replay { topic: self.topic, seq: 0, position: 0 };
         let mut facts = at.run(&mut source, &mut target, &self.views).await?;
         source.close().await;
@@ -80,6 +78,76 @@ impl SqliteStore {
     }
 }
 
+impl PostgresStore {
+    /// As [`SqliteStore::rebuild`], into a schema beside the living one, which `hearthline migrate` made. Other processes of the
+    /// service wait while the tail is replayed and the rows are exchanged.
+    pub async fn rebuild(&self, swap: bool) -> Result<Rebuilt, StoreError> {
+        complete(self).await?;
+        let beside = Place { database: self.place.database.clone(), schema: rebuild_schema(&self.place.schema) };
+        let mut target = beside.connect().await?;
+        let emptied = tables(&self.views).map(|t| t.name).collect::<Vec<_>>().join(", ");
+        let truncate = format!("truncate {emptied}");
+        target.batch(truncate.clone()).await.map_err(|e| StoreError::Unavailable(format!("views are rebuilt in the schema {}: {e}", beside.schema)))?;
+        let mut source = self.place.connect().await?;
+        let mut at = Replay { topic: self.topic, seq: 0, position: 0 };
+        let mut facts = at.run(&mut source, &mut target, &self.views).await?;
+        source.close().await;
+
+        let views = self.views.clone();
+        let (tell, told) = tokio::sync::oneshot::channel();
+        self.exclusively(Box::new(move |live| {
+            Box::pin(async move {
+                live.begin().await.map_err(unavailable)?;
+                let done = async {
+                    facts += at.run(live, &mut target, &views).await?;
+                    let (before, after) = tokio::join!(checksum(live, &views), checksum(&mut target, &views));
+                    let (before, after) = (before.map_err(unavailable)?, after.map_err(unavailable)?);
+                    if swap {
+                        exchange_schema(live, &views, &beside.schema).await.map_err(unavailable)?;
+                    }
+                    live.batch("commit".to_owned()).await.map_err(unavailable)?;
+                    Ok(Rebuilt { facts, live: before, rebuilt: after, swapped: swap })
+                }
+                .await;
+                if done.is_err() {
+                    live.roll_back().await;
+                }
+                // What is left there serves nobody.
+                if let Err(error) = target.batch(truncate).await {
+                    tracing::warn!(%error, "the rebuilt rows were not thrown away; the next rebuild does it");
+                }
+                target.close().await;
+                // The caller waits for it.
+                let _ = tell.send(done);
+                Ok(())
+            })
+        }))
+        .await?;
+        told.await.map_err(|_| StoreError::Unavailable("the rebuild ended early".to_owned()))?
+    }
+}
+
+/// Puts the rebuilt rows in place of the living ones.
+async fn exchange_schema(live: &mut PgConn, views: &[Arc<dyn View>], rebuilt: &str) -> Result<(), DbError> {
+    for table in tables(views) {
+        let columns = table.columns.join(",");
+        live.batch(format!("delete from {0}; insert into {0} ({columns}) select {columns} from {rebuilt}.{0}", table.name)).await?;
+    }
+    Ok(())
+}
+
+/// A swap would lose what the archive does not hold.
+async fn complete(store: &dyn Store) -> Result<(), StoreError> {
+    let sql = "select (select cast(coalesce(sum(count), 0) as bigint) from dispositions where kind = 'applied'), (select count(*) from archive)";
+    let counted = store.query(sql, &[]).await?;
+    if let Some((taken, archived)) = counted.first().map(|r| (r.int(0), r.int(1)))
+        && archived < taken
+    {
+        return Err(StoreError::Refused(format!("{taken} facts were taken but {archived} archived; the views cannot be rebuilt")));
+    }
+    Ok(())
+}
+
 /// How far archive and own events were replayed.
 struct Replay {
     topic: &'static Topic,
@@ -89,7 +157,7 @@ struct Replay {
 
 impl Replay {
     /// Replays what is there behind the last run; gives how many facts that was.
-    async fn run(&mut self, source: &mut SqliteConn, target: &mut SqliteConn, views: &[Arc<dyn View>]) -> Result<u64, StoreError> {
+    async fn run(&mut self, source: &mut dyn Conn, target: &mut dyn Conn, views: &[Arc<dyn View>]) -> Result<u64, StoreError> {
         let (mut archived, mut own) = (VecDeque::new(), VecDeque::new());
         // One statement: both ends are of one moment.
         let mut script = Script::default();
@@ -139,15 +207,15 @@ impl Replay {
     }
 }
 
-async fn page(conn: &mut SqliteConn, sql: &str, after: i64, until: i64) -> Result<VecDeque<Row>, StoreError> {
+async fn page(conn: &mut dyn Conn, sql: &'static str, after: i64, until: i64) -> Result<VecDeque<Row>, StoreError> {
     let mut script = Script::default();
     script.push(sql, &[after.into(), until.into(), (PAGE_ROWS as u64).into()]);
     Ok(conn.run(script).await.map_err(unavailable)?.into())
 }
 
-async fn apply(target: &mut SqliteConn, views: &[Arc<dyn View>], facts: &[Fact]) -> Result<(), StoreError> {
+async fn apply(target: &mut dyn Conn, views: &[Arc<dyn View>], facts: &[Fact]) -> Result<(), StoreError> {
     let mut head = Script::default();
-    head.push("begin immediate", &[]);
+    head.push("begin", &[]);
     let mut tx = Tx::with_script(target, head);
     for view in views {
         view.apply(&mut tx, facts).await.map_err(|e| match e {
@@ -176,7 +244,7 @@ pub async fn checksum(conn: &mut dyn Conn, views: &[Arc<dyn View>]) -> Result<St
     for table in tables(views) {
         hash.update(table.name);
         let mut script = Script::default();
-        script.push(&format!("select {} from {} order by {}", table.columns.join(","), table.name, table.columns[..table.key].join(",")), &[]);
+        script.push(format!("select {} from {} order by {}", table.columns.join(","), table.name, table.columns[..table.key].join(",")), &[]);
         for row in conn.run(script).await? {
             for value in &row.0 {
                 match value {
@@ -219,10 +287,6 @@ async fn exchange(live: &mut SqliteConn, views: &[Arc<dyn View>], rebuilt: &std:
     }
     live.batch("detach rebuilt").await.map_err(unavailable)?;
     done.map_err(unavailable)
-}
-
-fn tables(views: &[Arc<dyn View>]) -> impl Iterator<Item = &'static Table> {
-    views.iter().flat_map(|v| v.tables().iter())
 }
 
 fn remove(file: &std::path::Path) -> Result<(), StoreError> {

@@ -1,17 +1,21 @@
 //! A judged unit as rows and statements: each table gets one plain statement a batch where it can.
 
-use crate::batch::{Batch, Ledger, Overlay, Standing, append};
+use crate::batch::{Batch, Ledger, Overlay, Standing};
 use hearthline_eventing::{
     CheckpointChange, Claim, ClaimHolder, ClaimKey, ClaimRule, DeliveryChange, Fact, InboxChange, ParkedChange, Script, TimerChange, Unit, Value,
 };
 use hearthline_nhs::StreamId;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Rows gathered per table, so that each table gets one plain statement.
 #[derive(Default)]
 pub(crate) struct Rows {
     events: Vec<Vec<Value>>,
-    claims: Vec<Vec<Value>>,
+    claims: Claims,
+    timers: BTreeMap<(StreamId, String), Option<(i64, Value)>>,
+    checkpoints: BTreeMap<(String, &'static str, u16), (i64, i64)>,
+    inbox: Vec<Vec<Value>>,
+    deliveries: Vec<Vec<Value>>,
     seen: HashMap<(String, StreamId), (u64, [u8; 16])>,
     tally: BTreeMap<(String, &'static str, &'static str, String), u64>,
     archive: Vec<Vec<Value>>,
@@ -24,8 +28,8 @@ impl Rows {
     pub(crate) fn add(&mut self, ledger: &Ledger, unit: &Unit, batch: &mut Batch, overlay: &mut Overlay, now: i64) {
         // Releases first: a unit may give up a key and claim it anew.
         for key in &unit.releases {
-            self.flush_claims();
-            self.rest.push("delete from claims where scope = $1 and key = $2", &[key.scope.into(), key.key.clone().into()]);
+            self.claims.touch(key, &mut self.rest);
+            self.claims.deleted.push(key_of(key));
             overlay.claims.insert(key.clone(), Standing::Free);
         }
         for write in &unit.writes {
@@ -46,7 +50,7 @@ impl Rows {
                     batch.facts.push(Fact { topic: ledger.topic.name, envelope: event.envelope.clone(), sealed, payload: event.payload.clone() });
                 }
             }
-            overlay.heads.insert(write.stream, write.expected + write.events.len() as u64);
+            overlay.heads.insert(write.stream, write.events.last().map_or(write.expected, |e| e.version));
         }
         for claim in &unit.claims {
             self.claim(ledger, claim, batch.position, overlay, now);
@@ -90,7 +94,10 @@ impl Rows {
         }
         batch.work |= self.outward(unit, overlay);
         if let Some(cursor) = unit.relayed {
-            self.rest.push("insert into relay (one, cursor) values (1, $1) on conflict (one) do update set cursor = excluded.cursor", &[cursor.into()]);
+            self.rest.push(
+                "insert into relay (one, cursor) values (1, $1) on conflict (one) do update set cursor = excluded.cursor where relay.cursor < excluded.cursor",
+                &[cursor.into()],
+            );
         }
         if let Some((holder, until, _)) = unit.lease {
             self.rest.push(
@@ -98,6 +105,10 @@ impl Rows {
                 &[holder.into(), until.into()],
             );
             overlay.lease = Some((holder, until));
+        }
+        for change in &unit.upkeep {
+            batch.work |= change.wakes();
+            change.statements(&mut self.rest);
         }
     }
 
@@ -122,36 +133,31 @@ impl Rows {
         };
         let held = Standing::Held(holder, claim.expires_at);
         let standing = ledger.standing(overlay, &key, now);
-        if standing == Standing::Free || (standing == Standing::Unknown && claim.rule == ClaimRule::KeepFirst) {
-            // An expired row may still lie there.
-            self.flush_claims();
-            self.rest.push(
-                "delete from claims where scope = $1 and key = $2 and expires_at is not null and expires_at < $3",
-                &[key.scope.into(), key.key.clone().into(), now.into()],
-            );
+        if claim.rule == ClaimRule::KeepFirst && matches!(standing, Standing::Held(..)) {
+            return;
         }
+        self.claims.now = now;
+        self.claims.touch(&key, &mut self.rest);
         match claim.rule {
             ClaimRule::Unique => {
-                self.claims.push(row);
-                overlay.claims.insert(key, held);
-            }
-            ClaimRule::KeepFirst => match standing {
-                Standing::Held(..) => {}
-                Standing::Free | Standing::Unknown => {
-                    self.rest.push(&format!("{CLAIM_HEAD} values ($1,$2,$3,$4,$5,$6,$7) on conflict (scope, key) do nothing"), &row);
-                    // Whoever holds a key of which nothing was known is read when it matters.
-                    overlay.claims.insert(key, if standing == Standing::Free { held } else { Standing::Unknown });
+                if standing == Standing::Free {
+                    // An expired row may still lie there.
+                    self.claims.deleted.push(key_of(&key));
                 }
-            },
-            ClaimRule::Replace => {
-                self.flush_claims();
-                self.rest.push(
-                    &format!("{CLAIM_HEAD} values ($1,$2,$3,$4,$5,$6,$7) on conflict (scope, key) do update set digest = excluded.digest, owner = excluded.owner, version = excluded.version, position = excluded.position, expires_at = excluded.expires_at"),
-                    &row,
-                );
-                overlay.claims.insert(key, held);
+                self.claims.inserted.push(row);
             }
+            ClaimRule::KeepFirst => {
+                self.claims.expired.entry(key.scope).or_default().push(key.key.clone().into());
+                self.claims.kept.push(row);
+                if standing == Standing::Unknown {
+                    // Whoever holds a key of which nothing was known is read when it matters.
+                    overlay.claims.insert(key, Standing::Unknown);
+                    return;
+                }
+            }
+            ClaimRule::Replace => self.claims.replaced.push(row),
         }
+        overlay.claims.insert(key, held);
     }
 
     fn checkpoint(&mut self, change: &CheckpointChange, overlay: &mut Overlay) {
@@ -161,11 +167,7 @@ impl Rows {
             }
             CheckpointChange::Advance { subscription, topic, partition, epoch, to, .. } => (subscription, topic, partition, *to, *epoch),
         };
-        self.rest.push(
-            "insert into checkpoints (subscription, topic, partition, next_offset, epoch) values ($1,$2,$3,$4,$5) \
-             on conflict (subscription, topic, partition) do update set next_offset = excluded.next_offset, epoch = excluded.epoch",
-            &[subscription.as_str().into(), (*topic).into(), u32::from(*partition).into(), next.into(), epoch.into()],
-        );
+        self.checkpoints.insert((subscription.clone(), *topic, *partition), (next, epoch));
         overlay.checkpoints.insert((subscription.clone(), (*topic).to_owned(), *partition), (next, epoch));
     }
 
@@ -184,15 +186,15 @@ impl Rows {
                         &with(&[row.offset.into(), row.key.clone().into(), row.held.into(), row.why.as_str().into(), row.payload.clone().into(), headers.into(), row.parked_at.into()]),
                     );
                 }
-                ParkedChange::Remove { offset } => self.rest.push(&format!("delete from parked where {place}"), &with(&[(*offset).into()])),
+                ParkedChange::Remove { offset } => self.rest.push(format!("delete from parked where {place}"), &with(&[(*offset).into()])),
                 ParkedChange::Reason { offset, held, why } => self.rest.push(
-                    &format!("update parked set held = $5, why = $6, request = null, request_reason = null where {place}"),
+                    format!("update parked set held = $5, why = $6, request = null, request_reason = null where {place}"),
                     &with(&[(*offset).into(), (*held).into(), why.as_str().into()]),
                 ),
                 ParkedChange::Request { offset, action, reason } => {
                     work = true;
                     self.rest.push(
-                        &format!("update parked set request = $5, request_reason = $6 where {place}"),
+                        format!("update parked set request = $5, request_reason = $6 where {place}"),
                         &with(&[(*offset).into(), (*action).into(), reason.as_str().into()]),
                     );
                 }
@@ -205,21 +207,16 @@ impl Rows {
             match timer {
                 TimerChange::Set { stream, name, due_at, payload } => {
                     work = true;
-                    self.rest.push(
-                        "insert into timers (stream, name, due_at, payload) values ($1,$2,$3,$4) on conflict (stream, name) do update set due_at = excluded.due_at, payload = excluded.payload",
-                        &[(*stream).into(), (*name).into(), (*due_at).into(), payload.clone().into()],
-                    );
+                    self.timers.insert((*stream, (*name).to_owned()), Some((*due_at, payload.clone().into())));
                     overlay.timers.insert((*stream, (*name).to_owned()), Some(*due_at));
                 }
                 TimerChange::Cancel { stream, name } => {
-                    self.rest.push("delete from timers where stream = $1 and name = $2", &[(*stream).into(), (*name).into()]);
+                    self.timers.insert((*stream, (*name).to_owned()), None);
                     overlay.timers.insert((*stream, (*name).to_owned()), None);
                 }
-                TimerChange::Fired { stream, name, due_at } => {
-                    self.rest.push(
-                        "delete from timers where stream = $1 and name = $2 and due_at = $3",
-                        &[(*stream).into(), name.as_str().into(), (*due_at).into()],
-                    );
+                // The judge saw that it still stands for the time at which it fires.
+                TimerChange::Fired { stream, name, .. } => {
+                    self.timers.insert((*stream, name.clone()), None);
                     overlay.timers.insert((*stream, name.clone()), None);
                 }
             }
@@ -233,25 +230,21 @@ impl Rows {
 
     fn inbox(&mut self, change: &InboxChange) {
         match change {
-            InboxChange::Receive(row) => self.rest.push(
-                "insert into inbox (id, received_at, peer, digest, day, person_tag, place_tag, occurred_at, sealed, state, why, stream, traceparent) \
-                 values ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13)",
-                &[
-                    row.id.into(),
-                    row.received_at.into(),
-                    row.peer.as_str().into(),
-                    row.digest.into(),
-                    row.day.as_str().into(),
-                    row.person_tag.into(),
-                    row.place_tag.into(),
-                    row.occurred_at.into(),
-                    row.sealed.clone().into(),
-                    row.state.into(),
-                    row.why.into(),
-                    row.stream.into(),
-                    row.traceparent.clone().into(),
-                ],
-            ),
+            InboxChange::Receive(row) => self.inbox.push(vec![
+                row.id.into(),
+                row.received_at.into(),
+                row.peer.as_str().into(),
+                row.digest.into(),
+                row.day.as_str().into(),
+                row.person_tag.into(),
+                row.place_tag.into(),
+                row.occurred_at.into(),
+                row.sealed.clone().into(),
+                row.state.into(),
+                row.why.into(),
+                row.stream.into(),
+                row.traceparent.clone().into(),
+            ]),
             InboxChange::Settle { id, state, why, stream } => self.rest.push(
                 // Once settled, the bytes live on the visit's stream, under its own key, or are needed no longer.
                 "update inbox set state = $2, why = $3, stream = $4, sealed = case when $2 = 'held' then sealed else null end where id = $1",
@@ -264,26 +257,23 @@ impl Rows {
     fn delivery(&mut self, change: &DeliveryChange, overlay: &mut Overlay) {
         match change {
             DeliveryChange::Insert(d) => {
-                self.rest.push(
-                    "insert into deliveries (id, kind, destination, subject, stream, payload, state, attempt, sender, deadline_at, next_at, expires_at, traceparent, created_at, updated_at) \
-                     values ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$14)",
-                    &[
-                        d.id.into(),
-                        d.kind.into(),
-                        d.destination.as_str().into(),
-                        d.subject.into(),
-                        d.stream.into(),
-                        d.payload.clone().into(),
-                        d.state.as_str().into(),
-                        u32::from(d.sender.is_some()).into(),
-                        d.sender.into(),
-                        d.deadline_at.into(),
-                        d.next_at.into(),
-                        d.expires_at.into(),
-                        d.traceparent.clone().into(),
-                        d.created_at.into(),
-                    ],
-                );
+                self.deliveries.push(vec![
+                    d.id.into(),
+                    d.kind.into(),
+                    d.destination.as_str().into(),
+                    d.subject.into(),
+                    d.stream.into(),
+                    d.payload.clone().into(),
+                    d.state.as_str().into(),
+                    u32::from(d.sender.is_some()).into(),
+                    d.sender.into(),
+                    d.deadline_at.into(),
+                    d.next_at.into(),
+                    d.expires_at.into(),
+                    d.traceparent.clone().into(),
+                    d.created_at.into(),
+                    d.created_at.into(),
+                ]);
                 overlay.deliveries.insert(d.id, (d.state.as_str().to_owned(), u32::from(d.sender.is_some())));
             }
             DeliveryChange::Move(m) => {
@@ -306,15 +296,39 @@ impl Rows {
         }
     }
 
-    /// Claims gathered so far go before whatever touches claims one by one.
-    fn flush_claims(&mut self) {
-        self.rest.push_rows(CLAIM_HEAD, std::mem::take(&mut self.claims), "");
-    }
-
     pub(crate) fn into_script(mut self, script: &mut Script) {
         script.push_rows("insert into events (position, stream, version, event_id, name, payload, traceparent)", self.events, "");
-        self.rest.push_rows(CLAIM_HEAD, self.claims, "");
-        append(script, self.rest);
+        self.claims.flush(&mut self.rest);
+        script.push_rows(
+            "insert into inbox (id, received_at, peer, digest, day, person_tag, place_tag, occurred_at, sealed, state, why, stream, traceparent)",
+            self.inbox,
+            "",
+        );
+        script.push_rows(
+            "insert into deliveries (id, kind, destination, subject, stream, payload, state, attempt, sender, deadline_at, next_at, expires_at, traceparent, created_at, updated_at)",
+            self.deliveries,
+            "",
+        );
+        script.append(self.rest);
+        let (mut set, mut cleared) = (Vec::new(), Vec::new());
+        for ((stream, name), at) in self.timers {
+            match at {
+                Some((due_at, payload)) => set.push(vec![stream.into(), name.into(), due_at.into(), payload]),
+                None => cleared.push(vec![stream.into(), name.into()]),
+            }
+        }
+        script.push_delete("timers", &["stream", "name"], cleared);
+        script.push_rows(
+            "insert into timers (stream, name, due_at, payload)",
+            set,
+            "on conflict (stream, name) do update set due_at = excluded.due_at, payload = excluded.payload",
+        );
+        let checkpoints = self.checkpoints.into_iter().map(|((sub, topic, partition), (next, epoch))| vec![sub.into(), topic.into(), u32::from(partition).into(), next.into(), epoch.into()]).collect();
+        script.push_rows(
+            "insert into checkpoints (subscription, topic, partition, next_offset, epoch)",
+            checkpoints,
+            "on conflict (subscription, topic, partition) do update set next_offset = excluded.next_offset, epoch = excluded.epoch",
+        );
         let seen = self.seen.into_iter().map(|((sub, stream), (version, id))| vec![sub.into(), stream.into(), version.into(), id.into()]).collect();
         script.push_rows(
             "insert into seen (subscription, stream, version, event_id)",
@@ -333,4 +347,45 @@ impl Rows {
     }
 }
 
-const CLAIM_HEAD: &str = "insert into claims (scope, key, digest, owner, version, position, expires_at)";
+/// Changes to claims, gathered as long as no key is touched twice.
+#[derive(Default)]
+struct Claims {
+    now: i64,
+    touched: HashSet<ClaimKey>,
+    deleted: Vec<Vec<Value>>,
+    /// May be there and expired, by scope.
+    expired: BTreeMap<&'static str, Vec<Value>>,
+    inserted: Vec<Vec<Value>>,
+    replaced: Vec<Vec<Value>>,
+    kept: Vec<Vec<Value>>,
+}
+
+impl Claims {
+    /// A key that was touched before comes after what was gathered.
+    fn touch(&mut self, key: &ClaimKey, script: &mut Script) {
+        if !self.touched.insert(key.clone()) {
+            self.flush(script);
+            self.touched.insert(key.clone());
+        }
+    }
+
+    fn flush(&mut self, script: &mut Script) {
+        const HEAD: &str = "insert into claims (scope, key, digest, owner, version, position, expires_at)";
+        let Claims { now, deleted, expired, inserted, replaced, kept, .. } = std::mem::take(self);
+        script.push_delete("claims", &["scope", "key"], deleted);
+        script.push_rows(HEAD, inserted, "");
+        script.push_rows(
+            HEAD,
+            replaced,
+            "on conflict (scope, key) do update set digest = excluded.digest, owner = excluded.owner, version = excluded.version, position = excluded.position, expires_at = excluded.expires_at",
+        );
+        for (scope, keys) in expired {
+            script.push_among("delete from claims where expires_at < $1 and scope = $2 and key", &[now.into(), scope.into()], keys, "");
+        }
+        script.push_rows(HEAD, kept, "on conflict (scope, key) do nothing");
+    }
+}
+
+fn key_of(key: &ClaimKey) -> Vec<Value> {
+    vec![key.scope.into(), key.key.clone().into()]
+}

@@ -170,3 +170,34 @@ create table if not exists lease (
   holder blob not null,
   until integer not null
 );
+
+-- For each partition of the service's topic, the offset behind the last record that this store is known to have: what tells a
+-- partition that was emptied or cut short, and from where the log is read back.
+create table if not exists relayed_ends (
+  partition integer primary key,
+  next_offset integer not null
+);
+
+-- A republish under way: every event up to `until` goes out again; `next` is where it stands.
+create table if not exists republish (
+  one integer primary key check (one = 1),
+  next integer not null,
+  until integer not null
+);
+
+-- The deployment as this store knows it. The incarnation rises with every recovery; no event above the finalised level is written.
+create table if not exists deployment_state (
+  one integer primary key check (one = 1),
+  incarnation integer not null,
+  finalised_level integer not null,
+  recovering integer not null
+);
+
+-- Processes at work on this store, each seen every few seconds.
+create table if not exists processes (
+  instance blob primary key,
+  release text not null,
+  level integer not null,
+  started_at integer not null,
+  seen_at integer not null
+) without rowid;

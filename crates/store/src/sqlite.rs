@@ -1,10 +1,12 @@
 //! SQLite behind the store port: one writing connection owned by the writer task, a few reading ones, and one that moves
 //! the write-ahead log into the file so that no commit waits for it.
 
-use crate::writer::{WRITER_CACHE_MIB, Writer, WriterHandle};
+use crate::postgres::unavailable;
+use crate::writer::{Begun, Exclusive, Writer, WriterConn, WriterHandle};
+use crate::{Faults, recorded, schema};
 use async_trait::async_trait;
 use hearthline_contracts::topics::Topic;
-use hearthline_eventing::{Answer, Committed, Conn, DbError, Dialect, Recorded, Row, Script, Store, StoreError, StoredBlob, Unit, Value, View};
+use hearthline_eventing::{Answer, Committed, Conn, DbError, Dialect, Recorded, Row, Script, Statement, Store, StoreError, StoredBlob, Unit, Value, View};
 use hearthline_nhs::StreamId;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Arguments, AssertSqlSafe, Column, ConnectOptions, Connection, Row as _, SqliteConnection, SqlitePool, TypeInfo, ValueRef};
@@ -13,32 +15,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-const SCHEMA: &str = include_str!("schema.sql");
 const READERS: u32 = 2;
+const WRITER_CACHE_MIB: i64 = 32;
 /// Longer scripts are not repeated letter by letter, and would push out the ones that are.
 const CACHED_SCRIPT_BYTES_MAX: usize = 16 * 1024;
 /// Pages (of 4 KiB) in the write-ahead log past which it is made to start again.
 const WAL_PAGES_WANTED: i64 = 4_000;
-
-/// Faults that tests inject at the one place where they matter. The shipped adapter is [`NoFaults`].
-pub trait Faults: Send + Sync {
-    /// Called before a commit: true = fail without committing.
-    fn before_commit(&self) -> bool {
-        false
-    }
-    /// Called after a commit: true = its answer is lost.
-    fn lose_answer(&self) -> bool {
-        false
-    }
-    /// Called when a lost answer is looked up: true = that fails too.
-    fn hide_outcome(&self) -> bool {
-        false
-    }
-}
-
-/// No injected faults.
-pub struct NoFaults;
-impl Faults for NoFaults {}
 
 /// How a service's store is opened.
 pub struct Options {
@@ -56,7 +38,7 @@ pub struct SqliteStore {
     service: &'static str,
     pub(crate) topic: &'static Topic,
     readers: SqlitePool,
-    writer: WriterHandle,
+    writer: WriterHandle<SqliteConn>,
     pub(crate) file: PathBuf,
     pub(crate) views: Vec<Arc<dyn View>>,
     /// Ends the checkpointing task with the last clone.
@@ -73,15 +55,8 @@ impl Drop for AbortOnDrop {
 impl SqliteStore {
     /// Opens or creates the file, brings its tables up to date and starts the writer.
     pub async fn open(options: Options) -> Result<Self, StoreError> {
-        let mut conn = SqliteConn::open(&options.file, WRITER_CACHE_MIB).await?;
-        let mut ddl = SCHEMA.to_owned();
-        for view in &options.views {
-            for table in view.tables() {
-                ddl.push_str(table.ddl.trim_end().trim_end_matches(';'));
-                ddl.push_str(";\n");
-            }
-        }
-        conn.batch(&ddl).await.map_err(unavailable)?;
+        let mut conn = SqliteConn::open_with(&options.file, WRITER_CACHE_MIB).await?;
+        migrate(&mut conn, &options.views).await.map_err(unavailable)?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .connect_with(connect_options(&options.file, 8).read_only(true))
@@ -89,7 +64,7 @@ impl SqliteStore {
             .map_err(|e| StoreError::Unavailable(describe(&e)))?;
         let file = options.file.clone();
         let views = options.views.clone();
-        let writer = Writer::start(conn, &options).await?;
+        let writer = Writer::start(conn, Arc::new(options.file), options.topic, options.views, options.faults).await?;
         let checkpoints = tokio::spawn(move_wal(file.clone(), writer.committed(), writer.clone()));
         Ok(SqliteStore {
             service: options.service,
@@ -103,7 +78,7 @@ impl SqliteStore {
     }
 
     /// Runs a function on the writing connection between two batches (rebuild's swap).
-    pub(crate) async fn exclusively(&self, job: crate::writer::Exclusive) -> Result<(), StoreError> {
+    pub(crate) async fn exclusively(&self, job: Exclusive<SqliteConn>) -> Result<(), StoreError> {
         self.writer.exclusively(job).await
     }
 
@@ -152,19 +127,14 @@ impl Store for SqliteStore {
 
     async fn query(&self, sql: &str, args: &[Value]) -> Result<Vec<Row>, StoreError> {
         let mut script = Script::default();
-        script.push(sql, args);
+        script.push(sql.to_owned(), args);
         let mut conn = self.readers.acquire().await.map_err(|e| StoreError::Unavailable(describe(&e)))?;
         run(&mut conn, script).await.map_err(unavailable)
     }
 
     async fn blob(&self, id: [u8; 16]) -> Result<Option<StoredBlob>, StoreError> {
-        let rows = self.query("select stream,media_type,sealed,digest from blobs where id = $1", &[id.into()]).await?;
-        Ok(rows.first().map(|r| StoredBlob {
-            stream: r.stream(0),
-            media_type: r.text(1).to_owned(),
-            sealed: r.blob(2).clone(),
-            digest: r.blob(3).as_ref().try_into().expect("digests have 32 bytes"),
-        }))
+        let rows = self.query(crate::BLOB, &[id.into()]).await?;
+        Ok(rows.first().map(crate::stored_blob))
     }
 
     fn committed(&self) -> watch::Receiver<Committed> {
@@ -180,16 +150,18 @@ impl Store for SqliteStore {
     }
 }
 
-fn recorded(r: Row) -> Recorded {
-    Recorded {
-        position: r.int(0).unsigned_abs(),
-        stream: r.stream(1),
-        version: r.int(2).unsigned_abs(),
-        event_id: r.id(3),
-        name: r.text(4).to_owned(),
-        payload: r.blob(5).clone(),
-        traceparent: r.opt_text(6).map(str::to_owned),
+/// Runs what the file lacks of the numbered migrations, each with its number in one transaction, and makes the views' tables.
+async fn migrate(conn: &mut SqliteConn, views: &[Arc<dyn View>]) -> Result<(), DbError> {
+    let mut script = Script::default();
+    script.push("pragma user_version", &[]);
+    let at = conn.run(script).await?.first().map_or(0, |r| r.int(0));
+    for migration in schema::MIGRATIONS.iter().filter(|m| m.number > at) {
+        conn.batch(&format!("begin immediate;\n{}\n;pragma user_version = {};\ncommit", migration.sql, migration.number)).await?;
     }
+    for table in schema::tables(views) {
+        conn.batch(table.ddl).await?;
+    }
+    Ok(())
 }
 
 /// The writing connection.
@@ -198,7 +170,7 @@ pub(crate) struct SqliteConn {
 }
 
 impl SqliteConn {
-    pub(crate) async fn open(file: &Path, cache_mib: i64) -> Result<Self, StoreError> {
+    pub(crate) async fn open_with(file: &Path, cache_mib: i64) -> Result<Self, StoreError> {
         let options = connect_options(file, cache_mib).create_if_missing(true);
         let conn = options.connect().await.map_err(|e| StoreError::Unavailable(describe(&e)))?;
         Ok(SqliteConn { conn })
@@ -208,8 +180,39 @@ impl SqliteConn {
     pub(crate) async fn batch(&mut self, sql: &str) -> Result<(), DbError> {
         sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut self.conn).await.map(|_| ()).map_err(db_error)
     }
+}
 
-    pub(crate) async fn close(self) {
+#[async_trait]
+impl WriterConn for SqliteConn {
+    type Place = PathBuf;
+
+    async fn open(file: &PathBuf) -> Result<Self, StoreError> {
+        SqliteConn::open_with(file, WRITER_CACHE_MIB).await
+    }
+
+    /// The folder's lock keeps other processes away, so a batch is judged before its transaction begins.
+    async fn begin(&mut self) -> Result<Option<Begun>, DbError> {
+        Ok(None)
+    }
+
+    fn head(&self) -> Script {
+        let mut script = Script::default();
+        script.push("begin immediate", &[]);
+        script
+    }
+
+    fn commit(&self, _: Begun, _: u64) -> Script {
+        let mut script = Script::default();
+        script.push("commit", &[]);
+        script
+    }
+
+    async fn roll_back(&mut self) {
+        // Fails where no transaction was left open.
+        let _ = self.batch("rollback").await;
+    }
+
+    async fn close(self) {
         // A close that fails leaves a write-ahead log, which the next open reads.
         if let Err(e) = self.conn.close().await {
             tracing::warn!(error = %describe(&e), "a database file did not close cleanly");
@@ -245,8 +248,8 @@ fn connect_options(file: &Path, cache_mib: i64) -> SqliteConnectOptions {
 /// slowest commits (9–18 ms). A writer that never rests leaves no moment at which everything is moved and the log may start
 /// again from its beginning, so it would grow for ever and its pages be found ever more slowly: past a size, the little that is
 /// left is moved between two batches.
-async fn move_wal(file: PathBuf, mut committed: watch::Receiver<Committed>, writer: WriterHandle) {
-    let Ok(mut conn) = SqliteConn::open(&file, 1).await else { return };
+async fn move_wal(file: PathBuf, mut committed: watch::Receiver<Committed>, writer: WriterHandle<SqliteConn>) {
+    let Ok(mut conn) = SqliteConn::open_with(&file, 1).await else { return };
     while committed.changed().await.is_ok() {
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(400)) => {}
@@ -282,21 +285,109 @@ async fn checkpoint(conn: &mut SqliteConn) -> Result<i64, StoreError> {
     Ok(conn.run(script).await.map_err(unavailable)?.first().map_or(0, |r| r.int(1)))
 }
 
-async fn run(conn: &mut SqliteConnection, script: Script) -> Result<Vec<Row>, DbError> {
-    let mut args = SqliteArguments::default();
-    args.reserve(script.args.len(), 0);
-    for value in script.args {
-        match value {
-            Value::Null => args.add(None::<i64>),
-            Value::Int(v) => args.add(v),
-            Value::Text(v) => args.add(v),
-            Value::Blob(v) => args.add(Vec::from(v)),
+/// A script as one text with bare `?` in order of appearance, and its arguments: the driver looks named parameters up by a linear
+/// scan, which is quadratic in a multi-row insert.
+fn flatten(script: Script) -> Result<(String, SqliteArguments), DbError> {
+    /// The engine's limit of bound values in one statement is 32,766.
+    const BOUND_VALUES_MAX: usize = 16_000;
+    let (mut sql, mut args) = (String::new(), SqliteArguments::default());
+    for statement in script.into_statements() {
+        match statement {
+            Statement::Plain { sql: text, args: values } => {
+                separate(&mut sql);
+                numbered(&mut sql, &mut args, &text, &values)?;
+            }
+            Statement::Insert { head, rows, tail } => {
+                let width = rows.first().map_or(1, Vec::len).max(1);
+                let mut rows = rows.into_iter().peekable();
+                while rows.peek().is_some() {
+                    separate(&mut sql);
+                    sql.push_str(&head);
+                    sql.push_str(" values ");
+                    tuples(&mut sql, &mut args, rows.by_ref().take((BOUND_VALUES_MAX / width).max(1)))?;
+                    sql.push(' ');
+                    sql.push_str(&tail);
+                }
+            }
+            Statement::Among { head, args: values, keys, tail } => {
+                for chunk in keys.chunks(BOUND_VALUES_MAX) {
+                    separate(&mut sql);
+                    numbered(&mut sql, &mut args, &head, &values)?;
+                    sql.push_str(" in (");
+                    for (n, key) in chunk.iter().enumerate() {
+                        sql.push_str(if n == 0 { "?" } else { ",?" });
+                        bind(&mut args, key.clone())?;
+                    }
+                    sql.push_str(") ");
+                    sql.push_str(&tail);
+                }
+            }
+            Statement::Delete { table, key, rows } => {
+                let mut rows = rows.into_iter().peekable();
+                while rows.peek().is_some() {
+                    separate(&mut sql);
+                    sql.push_str(&format!("delete from {table} where ({}) in (values ", key.join(",")));
+                    tuples(&mut sql, &mut args, rows.by_ref().take(BOUND_VALUES_MAX / key.len()))?;
+                    sql.push(')');
+                }
+            }
         }
-        .map_err(|e| DbError::Failed(e.to_string()))?;
     }
+    Ok((sql, args))
+}
+
+fn separate(sql: &mut String) {
+    if !sql.is_empty() {
+        sql.push_str(";\n");
+    }
+}
+
+fn numbered(sql: &mut String, args: &mut SqliteArguments, text: &str, values: &[Value]) -> Result<(), DbError> {
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        let digits = rest[at + 1..].bytes().take_while(u8::is_ascii_digit).count();
+        sql.push_str(&rest[..at]);
+        if digits == 0 {
+            sql.push('$');
+            rest = &rest[at + 1..];
+            continue;
+        }
+        let n: usize = rest[at + 1..at + 1 + digits].parse().expect("ascii digits form a number");
+        sql.push('?');
+        bind(args, values.get(n.wrapping_sub(1)).cloned().unwrap_or_else(|| panic!("statement names ${n} but has {} arguments", values.len())))?;
+        rest = &rest[at + 1 + digits..];
+    }
+    sql.push_str(rest);
+    Ok(())
+}
+
+fn tuples(sql: &mut String, args: &mut SqliteArguments, rows: impl Iterator<Item = Vec<Value>>) -> Result<(), DbError> {
+    for (n, row) in rows.enumerate() {
+        sql.push_str(if n == 0 { "(" } else { ",(" });
+        for (i, value) in row.into_iter().enumerate() {
+            sql.push_str(if i == 0 { "?" } else { ",?" });
+            bind(args, value)?;
+        }
+        sql.push(')');
+    }
+    Ok(())
+}
+
+fn bind(args: &mut SqliteArguments, value: Value) -> Result<(), DbError> {
+    match value {
+        Value::Null => args.add(None::<i64>),
+        Value::Int(v) => args.add(v),
+        Value::Text(v) => args.add(v),
+        Value::Blob(v) => args.add(Vec::from(v)),
+    }
+    .map_err(|e| DbError::Failed(e.to_string()))
+}
+
+async fn run(conn: &mut SqliteConnection, script: Script) -> Result<Vec<Row>, DbError> {
+    let (sql, args) = flatten(script)?;
     // Batches of one shape have one text, and callers that come and go together make the same shapes again.
-    let cached = script.sql.len() < CACHED_SCRIPT_BYTES_MAX;
-    let rows = sqlx::query_with(AssertSqlSafe(script.sql), args).persistent(cached).fetch_all(conn).await.map_err(db_error)?;
+    let cached = sql.len() < CACHED_SCRIPT_BYTES_MAX;
+    let rows = sqlx::query_with(AssertSqlSafe(sql), args).persistent(cached).fetch_all(conn).await.map_err(db_error)?;
     rows.into_iter()
         .map(|row| {
             (0..row.len())
@@ -340,13 +431,9 @@ pub(crate) fn describe(e: &sqlx::Error) -> String {
     }
 }
 
-pub(crate) fn unavailable(e: DbError) -> StoreError {
-    StoreError::Unavailable(e.to_string())
-}
-
 /// SQLite's own check of a whole file.
 pub(crate) async fn check_file(file: &Path) -> Result<(), StoreError> {
-    let mut conn = SqliteConn::open(file, 8).await?;
+    let mut conn = SqliteConn::open_with(file, 8).await?;
     let mut script = Script::default();
     script.push("pragma quick_check(1)", &[]);
     let rows = conn.run(script).await.map_err(unavailable)?;

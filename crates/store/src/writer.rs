@@ -4,16 +4,20 @@
 //! earlier units**, writes the survivors in one transaction and answers each once the commit is durable. With more than one
 //! caller about it waits a moment for those it just answered, since they usually come straight back.
 //!
+//! Where the engine lets several processes write, a batch is judged and written under its lock: the generation of the tables says
+//! whether anybody else was there since, and then nothing that this writer remembers counts.
+//!
 //! Trouble has three shapes. A constraint that says no means that a cache was too hopeful: the batch is judged again from the
 //! tables. Any other error re-runs the units one by one, so that one bad unit fails alone. A commit whose answer was lost is
 //! looked up by the batch's last event, or by a row of its own where it has none, on a new connection before anybody is
 //! answered.
 
 use crate::batch::{Batch, Care, Ledger, Verdict};
-use crate::sqlite::{Faults, Options, SqliteConn, unavailable};
-use hearthline_eventing::{Answer, Committed, Conn, DbError, Script, StoreError, Unit, Value};
+use crate::Faults;
+use async_trait::async_trait;
+use hearthline_contracts::topics::Topic;
+use hearthline_eventing::{Answer, Committed, Conn, DbError, Script, StoreError, Unit, Value, View};
 use std::future::Future;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
@@ -23,27 +27,60 @@ const BATCH_UNITS_MAX: usize = 512;
 const QUEUE_UNITS_MAX: usize = 4_096;
 const LINGER_MAX: Duration = Duration::from_micros(400);
 const BATCH_ROWS_KEPT_US: i64 = 3_600_000_000;
-pub(crate) const WRITER_CACHE_MIB: i64 = 32;
+
+/// How the tables stand when a batch begins.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Begun {
+    /// Batches committed so far, whoever wrote them.
+    pub(crate) generation: i64,
+    /// [`Committed::work`] as far as other writers must know it.
+    pub(crate) work: i64,
+}
+
+/// A connection as the writer uses it.
+#[async_trait]
+pub(crate) trait WriterConn: Conn + Sized + 'static {
+    /// What it takes to connect.
+    type Place: Send + Sync + 'static;
+    async fn open(place: &Self::Place) -> Result<Self, StoreError>;
+    /// Alone among writers from here to commit or roll-back. Nothing where no other process can write.
+    async fn begin(&mut self) -> Result<Option<Begun>, DbError>;
+    /// What stands before a batch's first write.
+    fn head(&self) -> Script;
+    /// What ends it, durably.
+    fn commit(&self, after: Begun, position: u64) -> Script;
+    /// Fails where no transaction was left open, which is as good.
+    async fn roll_back(&mut self);
+    async fn close(self);
+}
 
 type Reply = oneshot::Sender<Result<Answer, StoreError>>;
 /// Work on the writing connection between two batches.
-pub(crate) type Exclusive = Box<dyn for<'c> FnOnce(&'c mut SqliteConn) -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'c>> + Send>;
+pub(crate) type Exclusive<C> = Box<dyn for<'c> FnOnce(&'c mut C) -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'c>> + Send>;
 
-enum Job {
+enum Job<C> {
     Append(Box<Unit>, Reply),
-    Exclusive(Exclusive, oneshot::Sender<Result<(), StoreError>>),
+    Exclusive(Exclusive<C>, oneshot::Sender<Result<(), StoreError>>),
     Close(oneshot::Sender<()>),
 }
 
+/// Whether units that write events are taken, or why not.
+type Open = Arc<RwLock<Result<(), String>>>;
+
 /// The queue to the writer.
-#[derive(Clone)]
-pub(crate) struct WriterHandle {
-    jobs: mpsc::Sender<Job>,
-    committed: watch::Receiver<Committed>,
-    open: Arc<RwLock<Result<(), String>>>,
+pub(crate) struct WriterHandle<C> {
+    jobs: mpsc::Sender<Job<C>>,
+    committed: Arc<watch::Sender<Committed>>,
+    open: Open,
 }
 
-impl WriterHandle {
+impl<C> Clone for WriterHandle<C> {
+    fn clone(&self) -> Self {
+        WriterHandle { jobs: self.jobs.clone(), committed: self.committed.clone(), open: self.open.clone() }
+    }
+}
+
+impl<C: WriterConn> WriterHandle<C> {
     pub(crate) async fn append(&self, unit: Unit) -> Result<Answer, StoreError> {
         // Until log and store are known to agree: no commands, and no hospital messages either.
         if !unit.writes.is_empty() || unit.inbox.iter().any(|change| matches!(change, hearthline_eventing::InboxChange::Receive(_))) {
@@ -54,7 +91,7 @@ impl WriterHandle {
         answer.await.map_err(|_| stopped())?
     }
 
-    pub(crate) async fn exclusively(&self, job: Exclusive) -> Result<(), StoreError> {
+    pub(crate) async fn exclusively(&self, job: Exclusive<C>) -> Result<(), StoreError> {
         let (reply, answer) = oneshot::channel();
         self.jobs.send(Job::Exclusive(job, reply)).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
@@ -69,7 +106,22 @@ impl WriterHandle {
     }
 
     pub(crate) fn committed(&self) -> watch::Receiver<Committed> {
-        self.committed.clone()
+        self.committed.subscribe()
+    }
+
+    /// What another process committed, as read after `seen` was known here.
+    pub(crate) fn learn(&self, seen: Committed, found: Committed) {
+        if found.position < seen.position {
+            self.set_open(Err(FELL_BACK.to_owned()));
+            self.committed.send_replace(found);
+            return;
+        }
+        self.committed.send_if_modified(|c| {
+            let newer = Committed { position: c.position.max(found.position), work: c.work.max(found.work) };
+            let changed = *c != newer;
+            *c = newer;
+            changed
+        });
     }
 
     pub(crate) fn opened(&self) -> Result<(), String> {
@@ -80,6 +132,9 @@ impl WriterHandle {
         *self.open.write().unwrap_or_else(std::sync::PoisonError::into_inner) = open;
     }
 }
+
+/// Fewer events than were seen committed: a stale replica or an older copy stands where the database stood.
+const FELL_BACK: &str = "it holds fewer events than this process saw committed; it is compared with the log again";
 
 fn stopped() -> StoreError {
     StoreError::Unavailable("the store is shutting down".to_owned())
@@ -94,28 +149,42 @@ enum Mark {
 }
 
 /// The writer's own state.
-pub(crate) struct Writer {
-    conn: SqliteConn,
-    file: PathBuf,
+pub(crate) struct Writer<C: WriterConn> {
+    conn: C,
+    place: Arc<C::Place>,
     faults: Arc<dyn Faults>,
     ledger: Ledger,
-    committed: watch::Sender<Committed>,
+    committed: Arc<watch::Sender<Committed>>,
+    open: Open,
     swept_at: Instant,
-    /// A commit's outcome is unknown, so nothing that the ledger remembers can be relied on.
+    /// A commit's outcome is unknown or the connection is gone, so nothing that the ledger remembers can be relied on.
     doubtful: bool,
 }
 
-impl Writer {
-    pub(crate) async fn start(mut conn: SqliteConn, options: &Options) -> Result<WriterHandle, StoreError> {
-        let ledger = Ledger::load(&mut conn, options.topic, options.views.clone()).await.map_err(unavailable)?;
-        let (committed, watch) = watch::channel(Committed { position: ledger.position(), work: 0 });
+impl<C: WriterConn> Writer<C> {
+    pub(crate) async fn start(
+        mut conn: C,
+        place: Arc<C::Place>,
+        topic: &'static Topic,
+        views: Vec<Arc<dyn View>>,
+        faults: Arc<dyn Faults>,
+    ) -> Result<WriterHandle<C>, StoreError> {
+        let load = async {
+            let begun = conn.begin().await?.unwrap_or_default();
+            let ledger = Ledger::load(&mut conn, topic, views, begun).await;
+            conn.roll_back().await;
+            ledger
+        };
+        let ledger = load.await.map_err(|e: DbError| StoreError::Unavailable(e.to_string()))?;
+        let committed = Arc::new(watch::channel(Committed { position: ledger.position(), work: ledger.work() }).0);
         let (jobs, queue) = mpsc::channel(QUEUE_UNITS_MAX);
-        let writer = Writer { conn, file: options.file.clone(), faults: options.faults.clone(), ledger, committed, swept_at: Instant::now(), doubtful: false };
+        let open = Open::new(RwLock::new(Ok(())));
+        let writer = Writer { conn, place, faults, ledger, committed: committed.clone(), open: open.clone(), swept_at: Instant::now(), doubtful: false };
         tokio::spawn(writer.run(queue));
-        Ok(WriterHandle { jobs, committed: watch, open: Arc::new(RwLock::new(Ok(()))) })
+        Ok(WriterHandle { jobs, committed, open })
     }
 
-    async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+    async fn run(mut self, mut queue: mpsc::Receiver<Job<C>>) {
         let mut cohort = 0;
         let mut last_commit = Duration::ZERO;
         while let Some(first) = queue.recv().await {
@@ -140,7 +209,14 @@ impl Writer {
             match after {
                 None => {}
                 Some(Job::Exclusive(job, reply)) => {
-                    let done = job(&mut self.conn).await;
+                    let done = match self.doubtful {
+                        true => self.reload().await.map_err(StoreError::from),
+                        false => Ok(()),
+                    };
+                    let done = match done {
+                        Ok(()) => job(&mut self.conn).await,
+                        Err(error) => Err(error),
+                    };
                     // The caller may have given up; the work is done all the same.
                     let _ = reply.send(done);
                 }
@@ -165,6 +241,8 @@ impl Writer {
         let answers = match answers {
             Ok(answers) => answers,
             Err(BatchError::OutcomeUnknown) => units.iter().map(|_| Err(StoreError::OutcomeUnknown)).collect(),
+            // Nothing was committed, and one by one it would be no better.
+            Err(BatchError::Db(DbError::Away(why))) => units.iter().map(|_| Err(StoreError::Unavailable(why.clone()))).collect(),
             Err(error) if units.len() == 1 => vec![Err(error.into())],
             Err(error) => {
                 tracing::warn!(error = %StoreError::from(error), units = units.len(), "a batch failed; its units are tried one by one");
@@ -192,17 +270,37 @@ impl Writer {
         if self.doubtful {
             self.reload().await?;
         }
-        let Verdict { mut batch, answers } = self.ledger.judge(&mut self.conn, units, care).await?;
-        if batch.is_empty() {
-            return Ok(answers);
+        let verdict = async {
+            if let Some(begun) = self.conn.begin().await?
+                && begun.generation != self.ledger.generation()
+            {
+                self.ledger.reload(&mut self.conn, begun).await?;
+            }
+            self.ledger.judge(&mut self.conn, units, care).await
         }
-        if let Err(error) = self.write(&mut batch).await {
-            self.doubtful |= matches!(error, BatchError::OutcomeUnknown);
-            return Err(error);
+        .await;
+        let written = match verdict {
+            Ok(Verdict { batch, answers }) if batch.is_empty() => {
+                self.conn.roll_back().await;
+                return Ok(answers);
+            }
+            Ok(Verdict { mut batch, answers }) => self.write(&mut batch).await.map(|()| (batch, answers)),
+            Err(error) => {
+                self.conn.roll_back().await;
+                Err(error)
+            }
+        };
+        match written {
+            Ok((batch, answers)) => {
+                self.ledger.committed(batch);
+                self.tell();
+                Ok(answers)
+            }
+            Err(error) => {
+                self.doubtful |= matches!(error, BatchError::OutcomeUnknown | BatchError::Db(DbError::Away(_)));
+                Err(error)
+            }
         }
-        self.ledger.committed(batch);
-        self.tell();
-        Ok(answers)
     }
 
     /// Wakes the workers if there is something new.
@@ -216,20 +314,34 @@ impl Writer {
         });
     }
 
-    /// Starts over from the tables on a new connection.
+    /// Starts over from the tables on a new connection. Finding fewer events than before closes the store.
     async fn reload(&mut self) -> Result<(), BatchError> {
-        let failed = |e: StoreError| BatchError::Db(DbError::Failed(e.to_string()));
-        let fresh = SqliteConn::open(&self.file, WRITER_CACHE_MIB).await.map_err(failed)?;
-        std::mem::replace(&mut self.conn, fresh).close().await;
-        self.ledger.reload(&mut self.conn).await?;
+        self.connect().await.map_err(|e| BatchError::Db(DbError::Away(e.to_string())))?;
+        let before = self.ledger.position();
+        let loaded = async {
+            let begun = self.conn.begin().await?.unwrap_or_default();
+            self.ledger.reload(&mut self.conn, begun).await
+        }
+        .await;
+        self.conn.roll_back().await;
+        loaded?;
+        if self.ledger.position() < before {
+            *self.open.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Err(FELL_BACK.to_owned());
+        }
         self.doubtful = false;
         self.tell();
         Ok(())
     }
 
+    /// A new connection in place of the old one, which is closed first: it may still hold the lock.
+    async fn connect(&mut self) -> Result<(), StoreError> {
+        let fresh = C::open(&self.place).await?;
+        std::mem::replace(&mut self.conn, fresh).close().await;
+        Ok(())
+    }
+
     async fn write(&mut self, batch: &mut Batch) -> Result<(), BatchError> {
-        let mut script = Script::default();
-        script.push("begin immediate", &[]);
+        let mut script = self.conn.head();
         let mark = match batch.last_event {
             Some((position, id)) => Mark::Event { position, id },
             None => {
@@ -238,13 +350,16 @@ impl Writer {
                 Mark::Row(id)
             }
         };
+        let mut asked = false;
         let done = async {
             let mut tail = batch.run(&mut self.conn, script).await?;
             if self.faults.before_commit() {
                 self.conn.run(tail).await?;
                 return Err(BatchError::Db(DbError::Failed("injected before the commit".to_owned())));
             }
-            tail.push("commit", &[]);
+            let after = Begun { generation: self.ledger.generation() + 1, work: i64::try_from(self.ledger.work()).unwrap_or(i64::MAX) + i64::from(batch.work) };
+            tail.append(self.conn.commit(after, batch.position));
+            asked = true;
             self.conn.run(tail).await.map_err(BatchError::Db)
         }
         .await;
@@ -252,16 +367,15 @@ impl Writer {
             Ok(_) if self.faults.lose_answer() => self.look_up(mark).await,
             Ok(_) => Ok(()),
             Err(error) => {
-                // Fails where no transaction was left open, which is as good.
-                let _ = self.conn.batch("rollback").await;
-                match error {
-                    BatchError::Db(DbError::Constraint) | BatchError::View(_) => Err(error),
-                    // The commit itself may have been the one that failed to answer.
-                    error => match self.look_up(mark).await {
-                        Ok(()) => Ok(()),
-                        Err(BatchError::NotCommitted) => Err(error),
-                        Err(other) => Err(other),
-                    },
+                self.conn.roll_back().await;
+                if !asked || matches!(error, BatchError::Db(DbError::Constraint) | BatchError::View(_)) {
+                    return Err(error);
+                }
+                // The commit itself may have been the one that failed to answer.
+                match self.look_up(mark).await {
+                    Ok(()) => Ok(()),
+                    Err(BatchError::NotCommitted) => Err(error),
+                    Err(other) => Err(other),
                 }
             }
         }
@@ -272,25 +386,23 @@ impl Writer {
         if self.faults.hide_outcome() {
             return Err(BatchError::OutcomeUnknown);
         }
-        let fresh = SqliteConn::open(&self.file, WRITER_CACHE_MIB).await.map_err(|_| BatchError::OutcomeUnknown)?;
-        // Closed first: it may still hold the lock.
-        std::mem::replace(&mut self.conn, fresh).close().await;
-        let mut script = Script::default();
-        script.push("begin immediate", &[]);
+        self.connect().await.map_err(|_| BatchError::OutcomeUnknown)?;
+        let mut script = self.conn.head();
         match mark {
             Mark::Event { position, id } => script.push("select 1 from events where position = $1 and event_id = $2", &[position.into(), id.into()]),
             Mark::Row(id) => script.push("select 1 from batches where batch_id = $1", &[Value::from(id)]),
         }
-        script.push("commit", &[]);
-        let found = match self.conn.run(script).await {
-            Ok(found) => found,
-            Err(_) => {
-                // Fails where the transaction had not begun.
-                let _ = self.conn.batch("rollback").await;
-                return Err(BatchError::OutcomeUnknown);
-            }
-        };
-        if found.is_empty() { Err(BatchError::NotCommitted) } else { Ok(()) }
+        let found = async {
+            self.conn.begin().await?;
+            self.conn.run(script).await
+        }
+        .await;
+        self.conn.roll_back().await;
+        match found {
+            Ok(found) if found.is_empty() => Err(BatchError::NotCommitted),
+            Ok(_) => Ok(()),
+            Err(_) => Err(BatchError::OutcomeUnknown),
+        }
     }
 
     /// Lets go of rows whose time is over.
@@ -331,14 +443,14 @@ impl From<BatchError> for StoreError {
     }
 }
 
-fn take(job: Job, units: &mut Vec<(Unit, Reply)>, after: &mut Option<Job>) {
+fn take<C>(job: Job<C>, units: &mut Vec<(Unit, Reply)>, after: &mut Option<Job<C>>) {
     match job {
         Job::Append(unit, reply) => units.push((*unit, reply)),
         other => *after = Some(other),
     }
 }
 
-fn drain(queue: &mut mpsc::Receiver<Job>, units: &mut Vec<(Unit, Reply)>, after: &mut Option<Job>) {
+fn drain<C>(queue: &mut mpsc::Receiver<Job<C>>, units: &mut Vec<(Unit, Reply)>, after: &mut Option<Job<C>>) {
     while after.is_none() && units.len() < BATCH_UNITS_MAX {
         match queue.try_recv() {
             Ok(job) => take(job, units, after),

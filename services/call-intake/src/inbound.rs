@@ -27,7 +27,7 @@ pub struct Policies(pub Arc<Intake>);
 #[async_trait]
 impl Inbound for Policies {
     fn topics(&self) -> &'static [&'static Topic] {
-        &[&topics::DIRECTORY, &topics::OUTCOME, &topics::PRESCRIBING, &topics::HOSPITAL]
+        const { topics::read_by(crate::NAME) }
     }
 
     fn triage(&self, fact: &Fact) -> Triage {

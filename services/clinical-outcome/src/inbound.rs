@@ -31,7 +31,7 @@ pub struct Policies(pub Arc<Outcomes>);
 #[async_trait]
 impl Inbound for Policies {
     fn topics(&self) -> &'static [&'static Topic] {
-        &[&topics::CALL, &topics::DIRECTORY]
+        const { topics::read_by(crate::NAME) }
     }
 
     fn triage(&self, fact: &Fact) -> Triage {

@@ -31,7 +31,7 @@ pub struct Policies {
 #[async_trait]
 impl Inbound for Policies {
     fn topics(&self) -> &'static [&'static Topic] {
-        &[&topics::CALL, &topics::HOSPITAL]
+        const { topics::read_by(crate::NAME) }
     }
 
     fn triage(&self, fact: &Fact) -> Triage {

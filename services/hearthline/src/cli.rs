@@ -9,9 +9,11 @@ use crate::{
 };
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
+use hearthline_eventing::recover::Report;
 use hearthline_nhs::{HomeId, OdsCode};
 use hearthline_runtime::auth::{Grant, Issuer, Role};
 use hearthline_runtime::config::{Config, Sources};
+use hearthline_runtime::service::rfc3339;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -84,6 +86,16 @@ pub enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Mends a store that came apart from the log, for example after an older copy was restored. The process must be stopped.
+    Recover {
+        /// Only this service (default: every one).
+        service: Option<String>,
+        /// Says what would be done and does nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Publishes every event of a service again, for a new consumer of a topic whose oldest records are past their time.
+    Republish { service: String },
     /// Measures this machine with the project's own benchmarks.
     Bench(BenchArgs),
     /// Looks at disk, database, log, clock and permissions, and says what is wrong and how to mend it.
@@ -230,9 +242,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match command {
         Command::Up { no_sandbox, until_stdin_closes } => up::run(&load(&common)?, !no_sandbox, None, until_stdin_closes),
         Command::Serve { service } => {
-            if !up::SERVICES.contains(&service.as_str()) {
-                bail!("there is no service {service:?}; the services are {}", up::SERVICES.join(", "));
-            }
+            known_service(&service)?;
             up::run(&load(&common)?, false, Some(&service), false)
         }
         Command::Demo(args) => asynchronously(demo_command(&common, args)),
@@ -274,9 +284,96 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             });
             Ok(if equal { ExitCode::SUCCESS } else { ExitCode::from(2) })
         }),
+        Command::Recover { service, dry_run } => asynchronously(recover(&common, service, dry_run)),
+        Command::Republish { service } => asynchronously(republish(&common, service)),
         Command::Bench(args) => asynchronously(bench::command(args.what, args.on, Duration::from_secs(args.seconds), common.json)),
         Command::Doctor => asynchronously(doctor::command(load(&common)?, common.json)),
     }
+}
+
+fn known_service(service: &str) -> anyhow::Result<()> {
+    if !up::SERVICES.contains(&service) {
+        bail!("there is no service {service:?}; the services are {}", up::SERVICES.join(", "));
+    }
+    Ok(())
+}
+
+async fn recover(common: &Common, service: Option<String>, dry_run: bool) -> anyhow::Result<ExitCode> {
+    if let Some(service) = &service {
+        known_service(service)?;
+    }
+    let reports = up::recover(&load(common)?, service.as_deref(), dry_run).await?;
+    let list: Vec<Value> = reports.iter().map(|(service, report)| report_json(service, report)).collect();
+    say(common, &json!({ "dry_run": dry_run, "services": list }), || {
+        reports.iter().map(|(service, report)| report_text(service, report)).collect::<Vec<_>>().join("\n")
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn republish(common: &Common, service: String) -> anyhow::Result<ExitCode> {
+    known_service(&service)?;
+    let answer = client(common)?.post("/ops/republish", &json!({ "service": service })).await?;
+    say(common, &answer, || match answer["state"].as_str() {
+        Some("begun") => format!("{} events of {service} go out again; `hearthline status` shows how far it is", answer["of"]),
+        Some("under_way") => format!("a republish of {service} is under way already: {} of {} events sent", answer["sent"], answer["of"]),
+        _ => format!("{service} has published nothing yet"),
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn report_json(service: &str, report: &Report) -> Value {
+    json!({
+        "service": service,
+        "agreed": report.agreed(),
+        "found": report.found,
+        "incarnation": report.incarnation,
+        "reimported": report.reimported,
+        "publishes_from_start": report.publishes_from_start,
+        "deliveries_unconfirmed": report.deliveries_unconfirmed,
+        "holes": report.holes.iter().map(|h| json!({ "stream": h.stream.to_string(), "from": h.from, "to": h.to })).collect::<Vec<_>>(),
+        "unreadable": report.unreadable.iter().map(|(partition, offset)| json!({ "partition": partition, "offset": offset })).collect::<Vec<_>>(),
+        "checkpoints": report.checkpoints.iter().map(|c| json!({ "topic": c.topic, "partition": c.partition, "from": c.from, "to": c.to })).collect::<Vec<_>>(),
+        "not_in_topics": report.not_in_topics.iter().map(|n| json!({ "what": n.what, "in_copy": n.rows, "newest_at": n.newest_at.map(rfc3339), "so": n.so })).collect::<Vec<_>>(),
+    })
+}
+
+fn report_text(service: &str, report: &Report) -> String {
+    if report.agreed() {
+        return format!("{service}: store and log agree; nothing was done");
+    }
+    let would = if report.dry_run { "would be " } else { "" };
+    let mut lines = vec![match &report.found {
+        Some(found) => format!("{service}: {found}"),
+        None => format!("{service}: store and log agree"),
+    }];
+    if report.found.is_some() {
+        lines.push(format!("  {} events that the store did not know {would}taken in again from the topic", report.reimported));
+        if report.publishes_from_start {
+            lines.push(format!("  every event {would}published again from the start"));
+        }
+        lines.push(format!("  {} unfinished deliveries {would}set to unconfirmed: look whether they arrived", report.deliveries_unconfirmed));
+        lines.push(format!("  events {would}written with incarnation {} from now on", report.incarnation));
+    }
+    for c in &report.checkpoints {
+        lines.push(format!("  {}/{}: stood at {}, outside the topic, {would}set to {}", c.topic, c.partition, c.from, c.to));
+    }
+    if !report.checkpoints.is_empty() {
+        lines.push("  records between may be missing: run `hearthline republish` for the services that own these topics".to_owned());
+    }
+    for h in &report.holes {
+        lines.push(format!("  stream {}: versions {} to {} are in no topic any more", h.stream, h.from, h.to));
+    }
+    for (partition, offset) in &report.unreadable {
+        lines.push(format!("  partition {partition} offset {offset}: not an event, passed over"));
+    }
+    if !report.not_in_topics.is_empty() {
+        lines.push("  no topic holds, so that what is newer than the copy is lost:".to_owned());
+    }
+    for n in &report.not_in_topics {
+        let newest = n.newest_at.map(|at| format!(", the newest of {}", rfc3339(at))).unwrap_or_default();
+        lines.push(format!("    {} ({} in the copy{newest}): {}", n.what, n.rows, n.so));
+    }
+    lines.join("\n")
 }
 
 fn asynchronously(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
@@ -374,6 +471,9 @@ fn status_text(status: &Value) -> String {
             s["deliveries_open"].as_i64().unwrap_or(0),
             s["parked"].as_i64().unwrap_or(0)
         ));
+    }
+    for s in status["services"].as_array().into_iter().flatten().filter(|s| s["republish"].is_object()) {
+        lines.push(format!("{}: {} of {} events published again", s["name"].as_str().unwrap_or(""), s["republish"]["sent"], s["republish"]["of"]));
     }
     lines.push(if status["settled"] == Value::Bool(true) { "everything is settled".to_owned() } else { "work is under way".to_owned() });
     lines.join("\n")

@@ -5,7 +5,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use hearthline_contracts::{facts, topics, wire};
-use hearthline_eventing::{DeliveryState, Kernel, Log, deliveries, now_us, parking};
+use hearthline_eventing::{DeliveryState, Kernel, Log, Requested, deliveries, now_us, parking, republishing, request_republish};
 use hearthline_nhs::DeliveryId;
 use hearthline_runtime::auth::Role;
 use hearthline_runtime::http::{Command, PathOf, Problem, QueryOf, Route, Scope, invalid_field, not_found, rejected, unavailable};
@@ -44,6 +44,7 @@ pub fn routes() -> Vec<Route<Ops>> {
         Route::post("/ops/parked/retry", OPERATORS, Scope::Any, retry_parked),
         Route::post("/ops/parked/discard", OPERATORS, Scope::Any, discard_parked),
         Route::post("/ops/rebuild", OPERATORS, Scope::Any, rebuild),
+        Route::post("/ops/republish", OPERATORS, Scope::Any, republish),
     ]
 }
 
@@ -81,8 +82,9 @@ impl Ops {
             let deliveries_open = one("select count(*) from deliveries where state in ('due', 'sending', 'retry_at')", &[]).await?;
             let unconfirmed = one("select count(*) from deliveries where state in ('unconfirmed', 'needs_user')", &[]).await?;
             let parked = one("select count(*) from parked", &[]).await?;
+            let republish = republishing(store).await?;
             let lag: i64 = subscriptions.iter().map(|(_, lag)| lag).sum();
-            settled &= u64::try_from(relayed).is_ok_and(|r| r == position) && lag == 0 && timers_due == 0 && deliveries_open == 0;
+            settled &= u64::try_from(relayed).is_ok_and(|r| r == position) && lag == 0 && timers_due == 0 && deliveries_open == 0 && republish.is_none();
             let dispositions: Vec<Value> = store
                 .query("select topic, kind, why, count from dispositions order by topic, kind, why", &[])
                 .await?
@@ -98,6 +100,7 @@ impl Ops {
                 "deliveries_open": deliveries_open,
                 "deliveries_unconfirmed": unconfirmed,
                 "parked": parked,
+                "republish": republish.map(|(next, until)| json!({ "sent": next, "of": until })),
                 "dispositions": dispositions,
             }));
         }
@@ -289,6 +292,24 @@ async fn request(ops: &Ops, command: &Command<Select>, action: &'static str) -> 
         }
     }
     Ok(Json(json!({ "action": action, "dry_run": select.dry_run, "records": records })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Republish {
+    service: String,
+}
+
+/// Every event of one service goes out again, in the background; `/ops/status` shows how far it is.
+async fn republish(State(ops): State<Ops>, command: Command<Republish>) -> Result<Json<Value>, Problem> {
+    let s = ops.find(&command.body.service)?;
+    let row = audit(&command.caller, "republish", None, "every event of the service is published again", now_us());
+    let (state, sent, of) = match request_republish(s.kernel.store.as_ref(), hearthline_eventing::Unit { audit: vec![row], ..Default::default() }).await? {
+        Requested::Begun { until } => ("begun", 0, until),
+        Requested::UnderWay { next, until } => ("under_way", next, until),
+        Requested::Nothing => ("nothing_published", 0, 0),
+    };
+    Ok(Json(json!({ "service": s.name, "state": state, "sent": sent, "of": of })))
 }
 
 #[derive(Deserialize)]

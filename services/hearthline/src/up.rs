@@ -8,7 +8,8 @@
 use crate::ops::{self, Operated, Ops};
 use anyhow::{Context, bail};
 use hearthline_contracts::envelope::Environment;
-use hearthline_eventing::{View, Workers};
+use hearthline_eventing::recover::{self, Report};
+use hearthline_eventing::{Kernel, View, Workers};
 use hearthline_runtime::admin::AdminFile;
 use hearthline_runtime::auth::{Grant, Issuer, KeySource, Role, Verifier, VerifierOptions};
 use hearthline_runtime::config::{AuthKeys, Config, MailTls};
@@ -221,6 +222,21 @@ pub async fn migrate(config: &Config) -> anyhow::Result<Vec<&'static str>> {
     Ok(SERVICES.to_vec())
 }
 
+/// Mends the stores of the services named, or of all, against the log; the folder must not be in use.
+pub async fn recover(config: &Config, only: Option<&str>, dry_run: bool) -> anyhow::Result<Vec<(&'static str, Report)>> {
+    let folder = DataFolder::open_existing(&config.data.folder)?;
+    let backend = Backend::open(folder.path(), config.keyring.kek_file.as_deref(), environment(config), config.controller_ods.as_str()).await?;
+    let mut reports = Vec::new();
+    for name in SERVICES.iter().filter(|name| only.is_none_or(|o| o == **name)) {
+        let connected = connect(name, &backend).await?;
+        let recovered = recover::recover(&Kernel::new(name, views(name).0, &connected.ports), dry_run).await;
+        connected.store.close().await;
+        reports.push((*name, recovered.with_context(|| format!("{name} was not recovered"))?));
+    }
+    backend.close().await;
+    Ok(reports)
+}
+
 /// `8h`, `30m`, `45s`, `7d`.
 pub fn duration(text: &str) -> anyhow::Result<Duration> {
     let unit = text.chars().last().unwrap_or(' ');
@@ -287,7 +303,7 @@ async fn ready(ops: &Ops, supervisor: &Supervisor) -> anyhow::Result<()> {
         }
         if stopper.is_cancelled()
             || tokio::time::Instant::now() > deadline
-            || closed.iter().any(|c| c.contains("StoreBehindLog") || c.contains("TopicRecreated"))
+            || closed.iter().any(|c| ["StoreBehindLog", "TopicRecreated", "PartitionLost", "RecoveryUnfinished"].iter().any(|name| c.contains(name)))
         {
             bail!("not ready: {}", closed.join("; "));
         }

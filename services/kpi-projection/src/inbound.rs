@@ -11,7 +11,7 @@ pub struct Facts;
 #[async_trait]
 impl Inbound for Facts {
     fn topics(&self) -> &'static [&'static Topic] {
-        &[&topics::CALL, &topics::OUTCOME, &topics::PRESCRIBING, &topics::SHARED_RECORD, &topics::HOSPITAL, &topics::DIRECTORY]
+        const { topics::read_by(crate::NAME) }
     }
 
     fn triage(&self, _fact: &Fact) -> Triage {

@@ -23,7 +23,7 @@ pub struct Policies {
 #[async_trait]
 impl Inbound for Policies {
     fn topics(&self) -> &'static [&'static Topic] {
-        &[&topics::DIRECTORY]
+        const { topics::read_by(crate::NAME) }
     }
 
     fn triage(&self, fact: &Fact) -> Triage {

@@ -11,7 +11,7 @@ pub struct Listening;
 #[async_trait]
 impl Inbound for Listening {
     fn topics(&self) -> &'static [&'static Topic] {
-        &[&topics::CALL, &topics::DIRECTORY]
+        const { topics::read_by(crate::NAME) }
     }
 
     fn triage(&self, _fact: &Fact) -> Triage {

@@ -28,7 +28,7 @@ pub struct Listening {
 #[async_trait]
 impl Inbound for Listening {
     fn topics(&self) -> &'static [&'static Topic] {
-        &[&topics::CALL, &topics::OUTCOME, &topics::PRESCRIBING, &topics::DIRECTORY]
+        const { topics::read_by(crate::NAME) }
     }
 
     fn triage(&self, fact: &Fact) -> Triage {

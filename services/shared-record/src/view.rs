@@ -174,7 +174,7 @@ fn call(tx: &mut Tx<'_>, fact: &Fact) -> Result<(), ViewError> {
     let version: Value = fact.version().into();
     let set = |tx: &mut Tx<'_>, sets: &str, args: Vec<Value>| {
         let all: Vec<Value> = [stream.clone(), version.clone()].into_iter().chain(args).collect();
-        tx.execute(&format!("update calls set version = $2{sets} where id = $1"), &all);
+        tx.execute(format!("update calls set version = $2{sets} where id = $1"), &all);
     };
     match event.fact {
         Some(Call::CallOpened(opened)) => {

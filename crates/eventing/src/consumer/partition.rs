@@ -1,6 +1,6 @@
 //! One partition's consumption: judge, dedup, set aside, commit with the checkpoint.
 
-use super::{ConsumerStopped, Inbound, Reaction, Triage, fact_name};
+use super::{ConsumerStopped, Inbound, Reaction, Triage, fact_name, is_final};
 use crate::event::Fact;
 use crate::kernel::{ATTEMPTS_MAX, Kernel, NotNow};
 use crate::parking::{self, Parked};
@@ -142,12 +142,14 @@ impl Partition {
                 () = stop.cancelled() => break,
                 records = reader.read(RUN_RECORDS_MAX) => match records {
                     Ok(records) => records,
-                    Err(LogError::Unavailable(why)) => {
-                        tracing::warn!(why, topic = self.topic, partition = self.partition, "the log is tried again");
+                    // The partition was revoked; the change of membership that says so is on its way.
+                    Err(LogError::MembershipLost) => break,
+                    Err(error) if is_final(&error) => return Err(error.into()),
+                    Err(error) => {
+                        tracing::warn!(%error, topic = self.topic, partition = self.partition, "the log is tried again");
                         patience.wait(&stop).await;
                         continue;
                     }
-                    Err(error) => return Err(error.into()),
                 },
                 // Only an operator's request matters here; most work is others'.
                 lives = async { committed.wait_for(|c| c.work != work).await.is_ok() }, if !self.waiting.is_empty() => if lives {
