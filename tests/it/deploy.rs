@@ -190,7 +190,24 @@ fn brokers_everywhere_leave_topics_to_the_catalogue() {
         assert_eq!(again, None, "{start} sets what broker.properties sets");
     }
     let compose = compose();
-    assert_eq!(texts(&compose["services"]["topics"]["command"]), ["topics", "apply"]);
+    assert_eq!(texts(&compose["services"]["topics"]["command"]), ["topics", "apply", "--replication", "1"]);
+}
+
+#[test]
+fn rights_at_the_broker_are_those_of_the_catalogue() {
+    let script = file("deploy/kafka/rights");
+    let given: BTreeSet<Vec<&str>> =
+        script.split_once("<<'RIGHTS'\n").expect("a table").1.lines().take_while(|line| *line != "RIGHTS").map(|line| line.split(' ').collect()).collect();
+    let wanted = topics::FLOWS.iter().map(|flow| {
+        let contexts = [flow.writes].into_iter().chain(flow.reads.iter().copied()).map(|topic| topic.context.name());
+        [flow.service].into_iter().chain(contexts).collect()
+    });
+    assert_eq!(given, wanted.collect());
+    let compose = compose();
+    assert_eq!(texts(&compose["services"]["rights"]["entrypoint"]), ["/bin/bash", "/etc/hearthline/rights"]);
+    for service in SERVICES {
+        assert!(!compose["services"][*service]["depends_on"]["rights"].is_null(), "{service} starts without its rights");
+    }
 }
 
 #[test]

@@ -33,7 +33,10 @@ impl Postgres {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970").as_nanos();
         let name = format!("hearthline_test_{}_{}_{since}", std::process::id(), MADE.fetch_add(1, Ordering::SeqCst));
         let mut conn = PgConnection::connect(&admin).await.expect("HEARTHLINE_TEST_POSTGRES answers");
-        sqlx::raw_sql(AssertSqlSafe(format!("create database {name} strategy file_copy"))).execute(&mut conn).await.expect("hearthline_test may make databases");
+        sqlx::raw_sql(AssertSqlSafe(format!("create database {name} strategy file_copy")))
+            .execute(&mut conn)
+            .await
+            .expect("hearthline_test may make databases");
         let url = admin.strip_prefix("postgres://").expect("HEARTHLINE_TEST_POSTGRES is a postgres:// address");
         let (who, place) = url.split_once('@').expect("the address names a role");
         let (role, password) = who.split_once(':').expect("the address has a password");

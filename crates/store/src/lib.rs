@@ -57,7 +57,6 @@ pub(crate) fn recorded(r: Row) -> Recorded {
     }
 }
 
-
 pub(crate) const BLOB: &str = "select stream,media_type,sealed,digest from blobs where id = $1";
 
 pub(crate) fn stored_blob(r: &Row) -> StoredBlob {

@@ -111,7 +111,8 @@ impl Place {
         };
         let mut conn = PgConn { conn, lock: lock_key(&self.schema) };
         let mut script = Script::default();
-        script.push("select coalesce(current_setting('hearthline.session', true), ''), current_setting('server_version_num')::bigint, pg_is_in_recovery()", &[]);
+        script
+            .push("select coalesce(current_setting('hearthline.session', true), ''), current_setting('server_version_num')::bigint, pg_is_in_recovery()", &[]);
         let rows = conn.run(script).await.map_err(|e| failed(e.to_string()))?;
         let Some(row) = rows.first() else { return Err(failed("the server says nothing of itself".to_owned())) };
         if row.text(0) != sign {
@@ -135,7 +136,9 @@ fn connecting(error: &sqlx::Error) -> String {
         let (code, message) = (db.code().unwrap_or_default().into_owned(), db.message());
         return match code.as_str() {
             _ if message.contains("unsupported startup parameter") => POOLER.to_owned(),
-            "28P01" | "28000" => format!("the server refuses the role or its password ({message}): check [postgres] password_folder and the server's pg_hba.conf"),
+            "28P01" | "28000" => {
+                format!("the server refuses the role or its password ({message}): check [postgres] password_folder and the server's pg_hba.conf")
+            }
             "3D000" => format!("{message}: create it with deploy/postgres/roles.sql"),
             "42501" => format!("{message}: grant it with deploy/postgres/roles.sql"),
             "53300" => format!("{message}: raise max_connections (`hearthline config check` says how many are needed)"),
@@ -531,9 +534,12 @@ fn decoded(row: &PgRow) -> Result<Row, DbError> {
 fn db_error(e: &sqlx::Error) -> DbError {
     let sqlx::Error::Database(db) = e else {
         return match e {
-            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
-                DbError::Away(describe(e))
-            }
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => DbError::Away(describe(e)),
             _ => DbError::Failed(describe(e)),
         };
     };
@@ -554,7 +560,11 @@ fn describe(e: &sqlx::Error) -> String {
     match e {
         sqlx::Error::Database(db) => {
             let code = db.code().unwrap_or_default();
-            if code.starts_with("22") || code.starts_with("23") { format!("a value is refused (code {code})") } else { format!("{} (code {code})", db.message()) }
+            if code.starts_with("22") || code.starts_with("23") {
+                format!("a value is refused (code {code})")
+            } else {
+                format!("{} (code {code})", db.message())
+            }
         }
         sqlx::Error::Io(io) => format!("{io}; is PostgreSQL running there?"),
         other => other.to_string(),

@@ -323,7 +323,11 @@ impl Rows {
             set,
             "on conflict (stream, name) do update set due_at = excluded.due_at, payload = excluded.payload",
         );
-        let checkpoints = self.checkpoints.into_iter().map(|((sub, topic, partition), (next, epoch))| vec![sub.into(), topic.into(), u32::from(partition).into(), next.into(), epoch.into()]).collect();
+        let checkpoints = self
+            .checkpoints
+            .into_iter()
+            .map(|((sub, topic, partition), (next, epoch))| vec![sub.into(), topic.into(), u32::from(partition).into(), next.into(), epoch.into()])
+            .collect();
         script.push_rows(
             "insert into checkpoints (subscription, topic, partition, next_offset, epoch)",
             checkpoints,

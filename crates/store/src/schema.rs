@@ -136,7 +136,10 @@ async fn run(conn: &mut PgConn, schema: &str, role: &str, outsiders: Option<&(St
         for row in conn.run(script).await? {
             let (view, columns) = (row.text(0), row.text(1));
             let shown = view.trim_start_matches("kpi_v1_");
-            conn.batch(format!("create or replace view {shown_in}.{shown} as select {columns} from {schema}.{view}; grant select on {shown_in}.{shown} to {group}")).await?;
+            conn.batch(format!(
+                "create or replace view {shown_in}.{shown} as select {columns} from {schema}.{view}; grant select on {shown_in}.{shown} to {group}"
+            ))
+            .await?;
         }
     }
     conn.batch("commit".to_owned()).await?;

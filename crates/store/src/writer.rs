@@ -12,8 +12,8 @@
 //! looked up by the batch's last event, or by a row of its own where it has none, on a new connection before anybody is
 //! answered.
 
-use crate::batch::{Batch, Care, Ledger, Verdict};
 use crate::Faults;
+use crate::batch::{Batch, Care, Ledger, Verdict};
 use async_trait::async_trait;
 use hearthline_contracts::topics::Topic;
 use hearthline_eventing::{Answer, Committed, Conn, DbError, Script, StoreError, Unit, Value, View};
