@@ -45,7 +45,7 @@ pub struct Kafka {
 
 impl Kafka {
     pub async fn new(hostile: Option<u64>) -> Option<Self> {
-        let brokers = hearthline_tests::address("kafka", "HEARTHLINE_TEST_KAFKA")?;
+        let brokers = hearthline_tests::servers::server("kafka", "HEARTHLINE_TEST_KAFKA")?;
         let prefix = format!("t{:x}.", u128::from_be_bytes(id()));
         let options = KafkaOptions { topic_prefix: prefix.clone(), group_prefix: prefix, ..KafkaOptions::new(brokers, "contract") };
         let admin = KafkaAdmin::new(options.clone()).expect("the options are right");

@@ -9,7 +9,7 @@ use hearthline::demo::week::{Patient, Week};
 use hearthline::demo::{self, Options};
 use hearthline_contracts::hospital::{HospitalEvent, hospital_event};
 use hearthline_contracts::{topics, wire};
-use hearthline_eventing::{KeyState, Store};
+use hearthline_eventing::KeyState;
 use hearthline_interop::hl7v2::{Adt, Message};
 use hearthline_nhs::StreamId;
 use hearthline_runtime::auth::Role;
@@ -328,10 +328,10 @@ async fn a_destroyed_key_ends_it(needles: &Needles, folder: &Path) {
     assert_eq!(search(&keys, folder).len(), streams.len(), "each wrapped key lies in one place");
     let opened = backend(folder).await;
     for stream in &streams {
-        let KeyState::Key { key, .. } = opened.keys().open(*stream.bytes()).await.expect("opened") else { panic!("it is a living key") };
+        let KeyState::Key { key, .. } = opened.keys().expect("a folder").open(*stream.bytes()).await.expect("opened") else { panic!("it is a living key") };
         keys.add("a key", key.0.as_slice());
-        assert!(opened.keys().destroy(*stream.bytes()).await.expect("destroyed"));
-        assert!(matches!(opened.keys().open(*stream.bytes()).await.expect("answered"), KeyState::Destroyed { .. }));
+        assert!(opened.keys().expect("a folder").destroy(*stream.bytes()).await.expect("destroyed"));
+        assert!(matches!(opened.keys().expect("a folder").open(*stream.bytes()).await.expect("answered"), KeyState::Destroyed { .. }));
     }
     nothing_in("as soon as it is destroyed", &search(&keys, folder));
     opened.close().await;

@@ -16,6 +16,9 @@ use zeroize::Zeroizing;
 pub enum StoreError {
     #[error("the store is not available: {0}")]
     Unavailable(String),
+    /// Set up wrongly; a person must mend it.
+    #[error("{0}")]
+    Misconfigured(String),
     /// The commit's answer was lost and could not be looked up: repeat with the same key.
     #[error("outcome unknown, repeat with the same key")]
     OutcomeUnknown,
@@ -214,6 +217,9 @@ pub enum KeyringError {
     /// Try again later.
     #[error("the keyring is not available: {0}")]
     Unavailable(String),
+    /// Set up wrongly; a person must mend it.
+    #[error("{0}")]
+    Misconfigured(String),
     /// An event names a key that was never made: the keyring is not the one that belongs to this store.
     #[error("a key is missing from the keyring")]
     Missing,

@@ -111,7 +111,7 @@ pub enum OptionsError {
     NoBrokers,
     #[error("kafka.client may not set {name}: {why}")]
     Fixed { name: String, why: &'static str },
-    #[error("TlsNotBuilt: {what} needs OpenSSL, and this program was built without it; build with `--features tls`, or take the image, which has it")]
+    #[error("TlsNotBuilt: {what} needs OpenSSL, and this program was built without it; build with `--features kafka-tls`, or take the image, which has it")]
     TlsNotBuilt { what: &'static str },
     #[error("kafka.client {name} is refused: {why}")]
     Setting { name: String, why: String },

@@ -40,7 +40,7 @@ impl Cluster {
             // The mock's room is measured in bytes.
             ("compression.type", "none"),
             ("heartbeat.interval.ms", "100"),
-            ("session.timeout.ms", "6000"),
+            ("session.timeout.ms", "3000"),
             ("reconnect.backoff.ms", "10"),
             ("reconnect.backoff.max.ms", "100"),
             ("retry.backoff.ms", "10"),

@@ -379,7 +379,7 @@ impl Kek {
 
     fn load(file: &Path) -> Result<Self, KeyringError> {
         if !file.exists() {
-            return Err(KeyringError::Unavailable(format!(
+            return Err(KeyringError::Misconfigured(format!(
                 "the keyring exists but its key-encryption key {} is missing; restore that file from its backup",
                 file.display()
             )));

@@ -18,7 +18,37 @@ pub use rebuild::{Rebuilt, checksum};
 pub use schema::{Tenancy, migrate};
 pub use sqlite::{Options, SqliteStore};
 
-use hearthline_eventing::{Recorded, Row, StoredBlob};
+use async_trait::async_trait;
+use hearthline_eventing::{Recorded, Row, Store, StoreError, StoredBlob};
+
+/// A store as whoever opened it looks after it.
+#[async_trait]
+pub trait Managed: Store {
+    /// Replays the archive beside the living views and compares; with `swap` the rebuilt rows take their place.
+    async fn rebuild(&self, swap: bool) -> Result<Rebuilt, StoreError>;
+    /// Stops the writer after what is queued and closes the connections.
+    async fn close(&self);
+}
+
+#[async_trait]
+impl Managed for SqliteStore {
+    async fn rebuild(&self, swap: bool) -> Result<Rebuilt, StoreError> {
+        SqliteStore::rebuild(self, swap).await
+    }
+    async fn close(&self) {
+        SqliteStore::close(self).await;
+    }
+}
+
+#[async_trait]
+impl Managed for PostgresStore {
+    async fn rebuild(&self, swap: bool) -> Result<Rebuilt, StoreError> {
+        PostgresStore::rebuild(self, swap).await
+    }
+    async fn close(&self) {
+        PostgresStore::close(self).await;
+    }
+}
 
 /// Asks SQLite whether a file that nobody uses is sound.
 pub async fn check_file(file: &std::path::Path) -> Result<(), hearthline_eventing::StoreError> {

@@ -103,17 +103,18 @@ impl Place {
         let sign = uuid::Uuid::new_v4().simple().to_string();
         let options = self.database.session(&self.schema, &sign);
         let connected = tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await;
-        let failed = |why: String| StoreError::Unavailable(format!("{}: {why}", self.database.named()));
+        let away = |why: String| StoreError::Unavailable(format!("{}: {why}", self.database.named()));
+        let failed = |why: String| StoreError::Misconfigured(format!("{}: {why}", self.database.named()));
         let conn = match connected {
-            Err(_) => return Err(failed(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()))),
-            Ok(Err(error)) => return Err(failed(connecting(&error))),
+            Err(_) => return Err(away(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()))),
+            Ok(Err(error)) => return Err(if matches!(db_error(&error), DbError::Away(_)) { away(connecting(&error)) } else { failed(connecting(&error)) }),
             Ok(Ok(conn)) => conn,
         };
         let mut conn = PgConn { conn, lock: lock_key(&self.schema) };
         let mut script = Script::default();
         script
             .push("select coalesce(current_setting('hearthline.session', true), ''), current_setting('server_version_num')::bigint, pg_is_in_recovery()", &[]);
-        let rows = conn.run(script).await.map_err(|e| failed(e.to_string()))?;
+        let rows = conn.run(script).await.map_err(|e| away(e.to_string()))?;
         let Some(row) = rows.first() else { return Err(failed("the server says nothing of itself".to_owned())) };
         if row.text(0) != sign {
             return Err(failed(POOLER.to_owned()));

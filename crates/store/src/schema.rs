@@ -181,8 +181,8 @@ pub(crate) async fn verify(conn: &mut PgConn, schema: &str, views: &[Arc<dyn Vie
     script.push("select has_schema_privilege(current_user, oid, 'usage') from pg_namespace where nspname = $1", &[schema.into()]);
     let usable = conn.run(script).await.map_err(unavailable)?.first().map(|r| r.flag(0));
     match usable {
-        None => return Err(StoreError::Unavailable(format!("there is no schema {schema}: run `hearthline migrate` first"))),
-        Some(false) => return Err(StoreError::Unavailable(format!("the role may not use the schema {schema}: run `hearthline migrate`, which grants it"))),
+        None => return Err(StoreError::Misconfigured(format!("there is no schema {schema}: run `hearthline migrate` first"))),
+        Some(false) => return Err(StoreError::Misconfigured(format!("the role may not use the schema {schema}: run `hearthline migrate`, which grants it"))),
         Some(true) => {}
     }
     let mut script = Script::default();
@@ -190,13 +190,13 @@ pub(crate) async fn verify(conn: &mut PgConn, schema: &str, views: &[Arc<dyn Vie
     let at = conn.run(script).await.map_err(unavailable)?.first().map_or(0, |r| r.int(0));
     let wanted = MIGRATIONS.last().map_or(0, |m| m.number);
     if at < wanted {
-        return Err(StoreError::Unavailable(format!("the tables of {schema} are at migration {at} of {wanted}: run `hearthline migrate` first")));
+        return Err(StoreError::Misconfigured(format!("the tables of {schema} are at migration {at} of {wanted}: run `hearthline migrate` first")));
     }
     for table in tables(views) {
         let mut script = Script::default();
         script.push("select to_regclass($1)::text", &[table.name.into()]);
         if conn.run(script).await.map_err(unavailable)?.first().is_none_or(|r| r.opt_text(0).is_none()) {
-            return Err(StoreError::Unavailable(format!("the table {}.{} is missing: run `hearthline migrate` first", schema, table.name)));
+            return Err(StoreError::Misconfigured(format!("the table {}.{} is missing: run `hearthline migrate` first", schema, table.name)));
         }
     }
     Ok(())

@@ -96,6 +96,9 @@ pub enum Command {
     },
     /// Publishes every event of a service again, for a new consumer of a topic whose oldest records are past their time.
     Republish { service: String },
+    /// The topics of the distributed edition: plan, apply, verify, list, tail.
+    #[command(subcommand)]
+    Topics(crate::topics::TopicsCommand),
     /// Measures this machine with the project's own benchmarks.
     Bench(BenchArgs),
     /// Looks at disk, database, log, clock and permissions, and says what is wrong and how to mend it.
@@ -286,6 +289,10 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }),
         Command::Recover { service, dry_run } => asynchronously(recover(&common, service, dry_run)),
         Command::Republish { service } => asynchronously(republish(&common, service)),
+        Command::Topics(command) => {
+            let servers = up::servers(&load(&common)?).context("topics belong to the distributed edition: configure [kafka] and [postgres] (--config FILE)")?;
+            asynchronously(crate::topics::command(&servers, command, common.json))
+        }
         Command::Bench(args) => asynchronously(bench::command(args.what, args.on, Duration::from_secs(args.seconds), common.json)),
         Command::Doctor => asynchronously(doctor::command(load(&common)?, common.json)),
     }

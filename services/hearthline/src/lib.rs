@@ -9,4 +9,5 @@ pub mod cli;
 pub mod demo;
 pub mod doctor;
 pub mod ops;
+pub mod topics;
 pub mod up;

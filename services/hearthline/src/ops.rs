@@ -10,7 +10,7 @@ use hearthline_nhs::DeliveryId;
 use hearthline_runtime::auth::Role;
 use hearthline_runtime::http::{Command, PathOf, Problem, QueryOf, Route, Scope, invalid_field, not_found, rejected, unavailable};
 use hearthline_runtime::service::{audit, rfc3339};
-use hearthline_store::SqliteStore;
+use hearthline_store::Managed;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub struct Operated {
     pub name: &'static str,
     pub kernel: Kernel,
-    pub store: SqliteStore,
+    pub store: Arc<dyn Managed>,
     pub couriers: Vec<Arc<dyn deliveries::Courier>>,
 }
 

@@ -13,7 +13,7 @@ use hearthline_eventing::{Kernel, View, Workers};
 use hearthline_runtime::admin::AdminFile;
 use hearthline_runtime::auth::{Grant, Issuer, KeySource, Role, Verifier, VerifierOptions};
 use hearthline_runtime::config::{AuthKeys, Config, MailTls};
-use hearthline_runtime::connect::{Backend, Connected};
+use hearthline_runtime::connect::{Backend, Connected, Servers};
 use hearthline_runtime::health::Health;
 use hearthline_runtime::http::{AccessRow, Shell, access_table, bind, serve};
 use hearthline_runtime::lock::DataFolder;
@@ -22,6 +22,7 @@ use hearthline_runtime::supervisor::{Stage, Supervisor, stop_signal};
 use hearthline_runtime::telemetry::Telemetry;
 use hearthline_sandbox::Sandbox;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -101,6 +102,7 @@ async fn abandoned(asked: bool) {
 fn announce(started: &Started, config: &Config, only: Option<&str>) {
     println!("Hearthline {} in environment {} on {}", env!("CARGO_PKG_VERSION"), config.environment.as_str(), started.folder.path().display());
     match only {
+        Some(service) if config.distributed.is_some() => println!("  service {service}"),
         Some(service) => println!("  only   {service}; the other services do not run meanwhile"),
         None => println!(
             "  page   http://{}/  (a token: hearthline --folder {} token --role analyst --org {})",
@@ -120,7 +122,10 @@ fn announce(started: &Started, config: &Config, only: Option<&str>) {
             urls.eps, urls.fhir, urls.smtp, urls.smtp_control
         );
     }
-    println!("  one process on one machine: no failover; back the folder up while it is stopped");
+    match &config.distributed {
+        Some((postgres, kafka)) => println!("  on PostgreSQL {}:{} and Kafka {}", postgres.host, postgres.port, kafka.brokers),
+        None => println!("  one process on one machine: no failover; back the folder up while it is stopped"),
+    }
 }
 
 /// Starts everything and returns once it is ready.
@@ -135,7 +140,7 @@ pub async fn start(config: &Config, telemetry: &Arc<Telemetry>, sandbox: bool, o
     } else {
         None
     };
-    let backend = Backend::open(folder.path(), config.keyring.kek_file.as_deref(), environment, config.controller_ods.as_str()).await?;
+    let backend = backend(config, folder.path()).await?;
     let issuer = match &config.auth.keys {
         AuthKeys::Own => Some(Issuer::open(folder.path(), &config.auth.issuer, &config.auth.audience)?),
         AuthKeys::File(_) | AuthKeys::Url(_) => None,
@@ -151,20 +156,21 @@ pub async fn start(config: &Config, telemetry: &Arc<Telemetry>, sandbox: bool, o
     let mut router = axum::Router::new();
     let mut supervisor = Supervisor::new();
     let health = Arc::new(Health::new());
-    let (mut access, mut operated, mut mllp) = (Vec::new(), Vec::new(), None);
+    let (mut access, mut operated, mut mllp, mut log) = (Vec::new(), Vec::new(), None, None);
     for name in SERVICES.iter().filter(|name| only.is_none_or(|o| o == **name)) {
         let (connected, built) = build(name, config, &backend, &shell, sandbox.as_ref()).await?;
         let Built { name, kernel, router: routes, access: rows, workers, tasks, addresses } = built;
         router = router.merge(routes);
         access.extend(rows);
         mllp = mllp.or(addresses.iter().find(|(n, _)| *n == "mllp").map(|(_, a)| *a));
+        log.get_or_insert(connected.ports.log);
         operated.push(Operated { name, kernel, store: connected.store, couriers: workers.couriers.clone() });
         spawn_workers(&mut supervisor, name, workers);
         for (task, run) in tasks {
             supervisor.spawn(Stage::Edge, format!("{name} {task}"), move |token| async move { run(token).await.map_err(Into::into) });
         }
     }
-    let ops = Ops { services: Arc::new(operated), log: backend.log() };
+    let ops = Ops { services: Arc::new(operated), log: log.context("no service was built")? };
     let routes = ops::routes();
     access.extend(access_table(&routes));
     router = router.merge(shell.mount(routes, ops.clone())).merge(health.router()).merge(telemetry.router());
@@ -175,7 +181,7 @@ pub async fn start(config: &Config, telemetry: &Arc<Telemetry>, sandbox: bool, o
     let router = shell.finish(router);
     supervisor.spawn(Stage::Edge, "http", move |token| async move { Ok(serve(listener, router, token, patience).await?) });
 
-    ready(&ops, &supervisor).await?;
+    ready(&ops, &supervisor, config.distributed.is_none()).await?;
     let token = issuer.map(|issuer| {
         let grant =
             Grant { subject: "operator of this folder".to_owned(), role: Role::Operator, org: config.controller_ods.clone(), home: None, session: true };
@@ -211,10 +217,33 @@ impl Started {
     }
 }
 
-/// Creates or updates the tables of every service; the folder must not be in use.
+/// What stands behind the services: servers where they are configured, else the folder.
+async fn backend(config: &Config, folder: &Path) -> anyhow::Result<Backend> {
+    let (environment, controller) = (environment(config), config.controller_ods.as_str());
+    Ok(match servers(config) {
+        Some(servers) => Backend::servers(servers, environment, controller),
+        None => Backend::open(folder, config.keyring.kek_file.as_deref(), environment, controller).await?,
+    })
+}
+
+/// The servers of the distributed edition, where they are configured.
+pub fn servers(config: &Config) -> Option<Servers> {
+    let (postgres, kafka) = config.distributed.clone()?;
+    let kek_file = config.keyring.kek_file.clone().expect("the configuration was refused without it");
+    Some(Servers { postgres, kafka, kek_file })
+}
+
+/// Creates or updates the tables of every service; a folder must not be in use.
 pub async fn migrate(config: &Config) -> anyhow::Result<Vec<&'static str>> {
+    if let Some(servers) = servers(config) {
+        servers.migrate_keyring().await?;
+        for name in SERVICES {
+            servers.migrate(name, &views(name).1).await?;
+        }
+        return Ok(SERVICES.to_vec());
+    }
     let folder = DataFolder::open_or_create(&config.data.folder)?;
-    let backend = Backend::open(folder.path(), config.keyring.kek_file.as_deref(), environment(config), config.controller_ods.as_str()).await?;
+    let backend = backend(config, folder.path()).await?;
     for name in SERVICES {
         connect(name, &backend).await?.store.close().await;
     }
@@ -222,10 +251,11 @@ pub async fn migrate(config: &Config) -> anyhow::Result<Vec<&'static str>> {
     Ok(SERVICES.to_vec())
 }
 
-/// Mends the stores of the services named, or of all, against the log; the folder must not be in use.
+/// Mends the stores of the services named, or of all, against the log; a folder must not be in use, and on servers nobody may hold
+/// the service's lease.
 pub async fn recover(config: &Config, only: Option<&str>, dry_run: bool) -> anyhow::Result<Vec<(&'static str, Report)>> {
-    let folder = DataFolder::open_existing(&config.data.folder)?;
-    let backend = Backend::open(folder.path(), config.keyring.kek_file.as_deref(), environment(config), config.controller_ods.as_str()).await?;
+    let _lock = if config.distributed.is_none() { Some(DataFolder::open_existing(&config.data.folder)?) } else { None };
+    let backend = backend(config, &config.data.folder).await?;
     let mut reports = Vec::new();
     for name in SERVICES.iter().filter(|name| only.is_none_or(|o| o == **name)) {
         let connected = connect(name, &backend).await?;
@@ -288,12 +318,29 @@ async fn connect(name: &'static str, backend: &Backend) -> anyhow::Result<Connec
     Ok(backend.connect(name, topic, views).await?)
 }
 
+/// Connects, and waits for servers that are not there yet; what only a person can mend ends the process at once.
+async fn connect_when_there(name: &'static str, backend: &Backend) -> anyhow::Result<Connected> {
+    let mut patience = Duration::from_millis(500);
+    loop {
+        let (topic, views) = views(name);
+        match backend.connect(name, topic, views).await {
+            Err(error) if error.may_pass() => {
+                tracing::warn!(%error, service = name, "waiting for the server; it is tried again");
+                tokio::time::sleep(patience).await;
+                patience = (patience * 2).min(Duration::from_secs(10));
+            }
+            done => return Ok(done?),
+        }
+    }
+}
+
 fn spawn_workers(supervisor: &mut Supervisor, name: &'static str, workers: Workers) {
     supervisor.spawn(Stage::Work, format!("{name} workers"), move |token| async move { Ok(workers.run(token).await?) });
 }
 
-/// Waits until every relay has compared its store with the log.
-async fn ready(ops: &Ops, supervisor: &Supervisor) -> anyhow::Result<()> {
+/// Waits until every relay has compared its store with the log. `limited`: both are on this machine, and a wait is a fault; else
+/// whatever is away may come back.
+async fn ready(ops: &Ops, supervisor: &Supervisor, limited: bool) -> anyhow::Result<()> {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
     let stopper = supervisor.stopper();
     loop {
@@ -302,7 +349,7 @@ async fn ready(ops: &Ops, supervisor: &Supervisor) -> anyhow::Result<()> {
             return Ok(());
         }
         if stopper.is_cancelled()
-            || tokio::time::Instant::now() > deadline
+            || (limited && tokio::time::Instant::now() > deadline)
             || closed.iter().any(|c| ["StoreBehindLog", "TopicRecreated", "PartitionLost", "RecoveryUnfinished"].iter().any(|name| c.contains(name)))
         {
             bail!("not ready: {}", closed.join("; "));
@@ -362,7 +409,7 @@ fn watch(supervisor: &mut Supervisor, health: &Arc<Health>, ops: &Ops, telemetry
 
 /// Connects one service and builds it from the configuration.
 async fn build(name: &'static str, config: &Config, backend: &Backend, shell: &Shell, sandbox: Option<&Sandbox>) -> anyhow::Result<(Connected, Built)> {
-    let connected = connect(name, backend).await?;
+    let connected = connect_when_there(name, backend).await?;
     // Closed from the first moment, so that a listener that is quicker than the relay takes nothing.
     connected.ports.store.set_open(Err("its store is not compared with the log yet".to_owned()));
     let ports = &connected.ports;

@@ -59,7 +59,7 @@ async fn served() -> Served {
         telling.consultation(id(b'O', n), id(b'C', n), MONDAY + HOUR, &claims);
     }
     telling.visit(id(b'V', 1), Some(id(b'R', 2)), home, MONDAY + 42 * HOUR, false);
-    project(&connected.store, telling.facts).await;
+    project(connected.ports.store.as_ref(), telling.facts).await;
 
     let issuer = Issuer::open(folder.path(), "hearthline-test", "hearthline").expect("an issuer");
     let verifier = Arc::new(Verifier::new(issuer.verifier_options(5)).expect("a verifier"));

@@ -3,7 +3,7 @@
 mod support;
 
 use hearthline_contracts::outcome::AvoidanceKind;
-use hearthline_eventing::{Fact, Store};
+use hearthline_eventing::Fact;
 use hearthline_kpi_projection::codes::{ClaimKind, Reason};
 use hearthline_kpi_projection::read;
 use hearthline_kpi_projection::window::Window;
@@ -96,7 +96,7 @@ async fn checksum(batches: Vec<Vec<Fact>>) -> String {
     let (backend, connected) = connected(folder.path()).await;
     let told: usize = batches.iter().map(Vec::len).sum();
     for batch in batches {
-        project(&connected.store, batch).await;
+        project(connected.ports.store.as_ref(), batch).await;
     }
     let rebuilt = connected.store.rebuild(false).await.expect("rebuilt");
     assert_eq!(rebuilt.facts, told as u64);
@@ -134,9 +134,9 @@ async fn other_facts_make_another_checksum() {
 async fn rows_are_read_back_as_they_were_told() {
     let folder = tempfile::tempdir().expect("a folder");
     let (_backend, connected) = connected(folder.path()).await;
-    project(&connected.store, busy_weeks()).await;
+    project(connected.ports.store.as_ref(), busy_weeks()).await;
     let window = Window::parse(Some("2026-06-01"), Some("2026-06-15"), MONDAY).expect("a window");
-    let rows = read::rows(&connected.store, &window, 72).await.expect("read");
+    let rows = read::rows(connected.ports.store.as_ref(), &window, 72).await.expect("read");
     assert_eq!(rows.calls.len(), 60);
     assert!(rows.calls.iter().all(|call| call.reason == Reason::Breathlessness && call.news2 == Some(6)));
     assert!(rows.calls.iter().all(|call| call.closed_at == Some(call.opened_at + HOUR)));
@@ -155,7 +155,7 @@ async fn rows_are_read_back_as_they_were_told() {
 async fn outsiders_read_views_with_local_days_weeks_and_words() {
     let folder = tempfile::tempdir().expect("a folder");
     let (_backend, connected) = connected(folder.path()).await;
-    project(&connected.store, busy_weeks()).await;
+    project(connected.ports.store.as_ref(), busy_weeks()).await;
     let claims = connected
         .store
         .query("select kind, local_week, claimed_on, standing from kpi_v1_claims order by claimed_on, kind, standing limit 1", &[])

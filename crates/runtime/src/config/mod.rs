@@ -6,6 +6,7 @@
 //! Secrets are never values here: a key ending in `_file` names the file that holds one.
 
 mod check;
+mod distributed;
 mod layers;
 mod print;
 mod reader;
@@ -16,8 +17,8 @@ use std::path::PathBuf;
 
 pub use check::Finding;
 pub use types::{
-    Auth, AuthKeys, Coverage, Data, Environment, Eps, HomeCode, Hub, Keyring, Kpi, Limits, LogFormat, Mail, MailLogin, MailTls, Mllp, MllpPeer, Server,
-    SharedRecord, Telemetry,
+    Auth, AuthKeys, Coverage, Data, Environment, Eps, HomeCode, Hub, Kafka, KafkaSecurity, Keyring, Kpi, Limits, LogFormat, Mail, MailLogin, MailTls,
+    Mechanism, Mllp, MllpPeer, Postgres, PostgresTls, SaslLogin, Server, SharedRecord, Telemetry,
 };
 
 /// Everything that can be configured, parsed and checked.
@@ -51,6 +52,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[keyring]`: the key that encrypts the keys.
     pub keyring: Keyring,
+    /// `[postgres]` and `[kafka]`: the distributed edition; `None`: one machine, one folder.
+    pub distributed: Option<(Postgres, Kafka)>,
     /// Every key with its effective value and where it came from, for [`Config::print`].
     pub(crate) effective: Vec<reader::Effective>,
 }

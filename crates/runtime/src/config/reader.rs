@@ -1,6 +1,6 @@
 //! Takes settings one by one, with what is allowed, and remembers what was taken, what was wrong and what is left.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -130,6 +130,28 @@ impl Reader {
         let shown = texts.unwrap_or_default().into_iter().map(Value::String).collect();
         self.note(key, Some(Value::Array(shown)), Some(origin));
         self.or_wrong(parsed, key, origin, "has an item that is no value of this key", allowed).unwrap_or_default()
+    }
+
+    /// Every key below one, as text: names that are somebody else's.
+    pub(super) fn section(&mut self, key: &str, allowed: &str) -> BTreeMap<String, String> {
+        let front = format!("{key}.");
+        let keys: Vec<String> = self.settings.keys().filter(|known| known.starts_with(&front)).cloned().collect();
+        keys.into_iter()
+            .filter_map(|known| {
+                let text = |value: &Value| match value {
+                    Value::String(text) => Some(text.clone()),
+                    Value::Integer(number) => Some(number.to_string()),
+                    Value::Boolean(on) => Some(on.to_string()),
+                    _ => None,
+                };
+                let Setting { value, origin } = self.take(&known)?;
+                self.note(&known, Some(value.clone()), Some(&origin));
+                let value = self.or_wrong(text(&value), &known, &origin, "is neither text nor a number", allowed)?;
+                // A variable's name has no dots: `SOCKET_KEEPALIVE_ENABLE` means `socket.keepalive.enable`.
+                let name = known[front.len()..].to_owned();
+                Some((if matches!(origin, Origin::Variable(_)) { name.replace('_', ".") } else { name }, value))
+            })
+            .collect()
     }
 
     /// A socket address.

@@ -41,6 +41,21 @@ pub(super) fn read(settings: Settings) -> Result<Config, ConfigError> {
     let mail = mail(r, environment);
     let limits = Limits { late_entry_days: r.number("limits.late_entry_days", 30, 0..=365, " days") };
     let keyring = Keyring { kek_file: r.path("keyring.kek_file") };
+    let distributed = match (super::distributed::postgres(r, environment), super::distributed::kafka(r, environment)) {
+        (Some(postgres), Some(kafka)) => Some((postgres, kafka)),
+        (None, None) => None,
+        (Some(_), None) => {
+            r.wrong("kafka.brokers", None, "is not set although postgres.host is", "both for the distributed edition, neither for one machine");
+            None
+        }
+        (None, Some(_)) => {
+            r.wrong("postgres.host", None, "is not set although kafka.brokers is", "both for the distributed edition, neither for one machine");
+            None
+        }
+    };
+    if distributed.is_some() && keyring.kek_file.is_none() {
+        r.wrong("keyring.kek_file", None, "is not set", "in the distributed edition, the file of the key-encryption key that every process shares");
+    }
     if server.listen.port() != 0 && server.listen == mllp.listen {
         r.wrong("mllp.listen", None, "is the address of server.listen", "an address of its own");
     }
@@ -63,6 +78,7 @@ pub(super) fn read(settings: Settings) -> Result<Config, ConfigError> {
         mail,
         limits,
         keyring,
+        distributed,
         effective: reader.effective,
     })
 }
@@ -239,7 +255,7 @@ fn mail(r: &mut Reader, environment: Environment) -> Mail {
 }
 
 /// Reads a secret; one trailing newline, which editors add, is no part of it.
-fn secret(r: &mut Reader, key: &str, path: &Path) -> Option<SecretString> {
+pub(super) fn secret(r: &mut Reader, key: &str, path: &Path) -> Option<SecretString> {
     match fs::read_to_string(path) {
         Ok(text) => Some(SecretString::from(text.trim_end_matches(['\r', '\n']).to_owned())),
         Err(error) => {
@@ -277,7 +293,7 @@ fn is_plain_and_far(url: &str) -> bool {
     uri.is_ok_and(|uri| uri.scheme_str() == Some("http") && !uri.host().is_some_and(is_loopback))
 }
 
-fn is_loopback(host: &str) -> bool {
+pub(super) fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
@@ -286,7 +302,7 @@ fn name(r: &mut Reader, key: &str, default: &str) -> String {
     r.parsed(key, default, "1 to 100 printable characters", word)
 }
 
-fn word(text: &str) -> Option<String> {
+pub(super) fn word(text: &str) -> Option<String> {
     let fits = (1..=100).contains(&text.chars().count()) && !text.chars().any(char::is_control);
     fits.then(|| text.to_owned())
 }

@@ -1,5 +1,6 @@
 //! The sections as types.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -231,4 +232,80 @@ pub struct Limits {
 pub struct Keyring {
     /// The file of the key-encryption key; `None`: one is made in the data folder.
     pub kek_file: Option<PathBuf>,
+}
+
+/// How the way to PostgreSQL is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PostgresTls {
+    /// Not at all: loopback, or a network that is said to be trusted.
+    Disabled,
+    /// Encrypted, the server's certificate and name checked.
+    VerifyFull,
+}
+
+/// `[postgres]`
+#[derive(Debug, Clone)]
+pub struct Postgres {
+    pub host: String,
+    pub port: u16,
+    /// The database of the services' schemas.
+    pub database: String,
+    /// The database of the data keys, with backups of its own.
+    pub keyring_database: String,
+    /// A file for each role, named as the role, holds its password.
+    pub password_folder: PathBuf,
+    pub tls: PostgresTls,
+    /// Authorities to trust; `None`: the machine's own.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// How the way to Kafka is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KafkaSecurity {
+    Plaintext,
+    Tls,
+    SaslPlaintext,
+    SaslTls,
+}
+
+/// How a process proves to Kafka who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mechanism {
+    ScramSha512,
+    ScramSha256,
+    Plain,
+    OauthBearer,
+}
+
+/// What it proves it with.
+#[derive(Debug, Clone)]
+pub enum SaslLogin {
+    Password {
+        mechanism: Mechanism,
+        username: String,
+        password: SecretString,
+    },
+    /// A file in which an agent keeps a fresh token.
+    Token(PathBuf),
+}
+
+/// `[kafka]`
+#[derive(Debug, Clone)]
+pub struct Kafka {
+    /// `host:port,…`
+    pub brokers: String,
+    pub topic_prefix: String,
+    pub group_prefix: String,
+    pub security: KafkaSecurity,
+    pub login: Option<SaslLogin>,
+    pub ca_file: Option<PathBuf>,
+    pub certificate_file: Option<PathBuf>,
+    pub key_file: Option<PathBuf>,
+    pub key_password: Option<SecretString>,
+    /// The id that the cluster must have.
+    pub cluster_id: Option<String>,
+    /// Replicas of each topic that `topics apply` makes and `topics verify` expects.
+    pub replication_factor: u16,
+    /// `[kafka.client]`: settings passed on to librdkafka.
+    pub client: BTreeMap<String, String>,
 }

@@ -6,7 +6,7 @@ use hearthline_contracts::call as pb;
 use hearthline_contracts::envelope::{Envelope, Environment};
 use hearthline_contracts::topics::Topic;
 use hearthline_contracts::{outcome, topics, types, wire};
-use hearthline_eventing::{Consumed, Fact, Store, Unit, now_us};
+use hearthline_eventing::{Consumed, Fact, Unit, now_us};
 use hearthline_runtime::connect::Backend;
 use std::time::Instant;
 

@@ -159,7 +159,7 @@ impl World {
         let composer = Composer {
             topic,
             deployment: Deployment { environment: self.environment, controller_ods: CONTROLLER.into(), incarnation: 1 },
-            keyring: Keyring::new(service, self.backend.keys()),
+            keyring: Keyring::new(service, self.backend.keys().expect("a folder")),
         };
         let expected = {
             let mut versions = self.versions.lock().expect("no test panics here");
@@ -172,7 +172,7 @@ impl World {
         let cause = Cause { actor: Actor { role: ActorRole::CallHandler, pseudonym: [9; 16] }, causation: None, correlation: CALL, traceparent: None };
         let write = composer.write(StreamId::from_bytes(stream), expected, vec![event], &cause, now).await?;
         let records = write.events.into_iter().map(|e| Outgoing { key: stream, headers: Vec::new(), payload: e.payload }).collect();
-        self.backend.log().publish(topic.name, records).await?;
+        self.backend.log().expect("a folder").publish(topic.name, records).await?;
         Ok(())
     }
 
