@@ -2,6 +2,9 @@
 
 use hearthline::up::SERVICES;
 use hearthline_contracts::topics;
+use hearthline_eventing::READER_REVISION;
+use hearthline_runtime::config::{Config, Sources};
+use hearthline_runtime::connect::opens_keys;
 use serde_yaml_ng::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -60,13 +63,44 @@ fn every_service_has_a_container_of_its_own() {
 fn a_service_has_its_own_secrets_and_no_other() {
     let compose = compose();
     for (name, container) in containers(&compose).into_iter().filter(|(name, _)| SERVICES.contains(name)) {
-        let kafka = format!("kafka_{name}");
-        assert_eq!(texts(&container["secrets"]), ["kek", &role(name), &kafka], "{name}");
+        let (role, kafka) = (role(name), format!("kafka_{name}"));
+        let wanted: &[&str] = if opens_keys(name) { &["ca", "kek", &role, &kafka] } else { &["ca", &role, &kafka] };
+        assert_eq!(texts(&container["secrets"]), wanted, "{name}");
         let environment = environment(container);
         assert_eq!(environment["HEARTHLINE__KAFKA__USERNAME"], name);
         assert_eq!(environment["HEARTHLINE__KAFKA__PASSWORD_FILE"], format!("/run/secrets/{kafka}"));
         assert_eq!(environment["HEARTHLINE__POSTGRES__PASSWORD_FOLDER"], "/run/secrets");
     }
+}
+
+/// Each process's settings, read as it reads them; a mounted secret is a file with something in it.
+#[test]
+fn the_settings_of_every_container_are_accepted() {
+    let compose = compose();
+    let secrets = tempfile::tempdir().expect("a folder");
+    for name in compose["secrets"].as_mapping().expect("secrets").keys() {
+        std::fs::write(secrets.path().join(name.as_str().expect("a name")), "0123456789abcdef").expect("written");
+    }
+    let dockerfile = file("deploy/Dockerfile");
+    let of_the_image = dockerfile.split_whitespace().filter(|word| word.starts_with("HEARTHLINE__")).filter_map(|word| word.split_once('='));
+    let mut seen = 0;
+    for (name, container) in containers(&compose).into_iter().filter(|(_, container)| container["image"].as_str().is_some_and(|i| i.starts_with("hearthline:")))
+    {
+        let mut settings: BTreeMap<String, String> = of_the_image.clone().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        for (key, value) in environment(container) {
+            let value = value.replace("/run/secrets", &secrets.path().display().to_string());
+            let default = value.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')).and_then(|rest| rest.split_once(":-"));
+            settings.insert(key.to_owned(), default.map_or(value.clone(), |(_, default)| default.to_owned()));
+            if let Some(wanted) = value.strip_prefix(&format!("{}/", secrets.path().display())) {
+                let mounted = texts(&container["secrets"]);
+                assert!(mounted.contains(&wanted) || key == "HEARTHLINE__KEYRING__KEK_FILE", "{name}: {key} names a secret that it does not have");
+            }
+        }
+        let sources = Sources { file: None, environment: settings.into_iter().collect(), overrides: Vec::new() };
+        Config::load(&sources).unwrap_or_else(|error| panic!("{name}: {error}"));
+        seen += 1;
+    }
+    assert_eq!(seen, SERVICES.len() + 3, "the services, migrate, topics and issuer");
 }
 
 #[test]
@@ -168,6 +202,11 @@ fn roles_users_and_lists_of_services_are_the_same_everywhere() {
     wanted.insert("hearthline_ddl".to_owned());
     wanted.insert("hearthline_kpi_reader".to_owned());
     assert_eq!(named, wanted);
+    // Who enters the keyring's database: whoever may open a key in it.
+    let kept_out = roles.split_once("(:'keyring_database', '").and_then(|(_, rest)| rest.split_once("')")).expect("who does not enter the keyring").0;
+    for service in SERVICES {
+        assert_eq!(opens_keys(service), role(service) != kept_out, "{service}");
+    }
     let list = format!("services=({})", SERVICES.join(" "));
     for script in ["deploy/dev/settings.sh", "deploy/secrets"] {
         assert!(file(script).lines().any(|line| line == list), "{script}: {list}");
@@ -175,6 +214,7 @@ fn roles_users_and_lists_of_services_are_the_same_everywhere() {
     let compose = compose();
     let mut users: BTreeSet<String> = SERVICES.iter().map(|service| format!("kafka_{service}")).collect();
     users.insert("kafka_admin".to_owned());
+    users.insert("kafka_keystore".to_owned());
     assert_eq!(texts(&compose["services"]["kafka"]["secrets"]).into_iter().map(str::to_owned).collect::<BTreeSet<_>>(), users);
 }
 
@@ -190,7 +230,7 @@ fn brokers_everywhere_leave_topics_to_the_catalogue() {
         assert_eq!(again, None, "{start} sets what broker.properties sets");
     }
     let compose = compose();
-    assert_eq!(texts(&compose["services"]["topics"]["command"]), ["topics", "apply", "--replication", "1"]);
+    assert_eq!(texts(&compose["services"]["topics"]["command"]), ["topics", "apply"]);
 }
 
 #[test]
@@ -208,6 +248,12 @@ fn rights_at_the_broker_are_those_of_the_catalogue() {
     for service in SERVICES {
         assert!(!compose["services"][*service]["depends_on"]["rights"].is_null(), "{service} starts without its rights");
     }
+}
+
+#[test]
+fn consumers_of_ones_own_are_told_the_revision_that_this_reader_has() {
+    let topics: serde_json::Value = serde_json::from_str(&file("proto/topics.json")).expect("JSON");
+    assert_eq!(topics["reader_revision"], READER_REVISION);
 }
 
 #[test]
