@@ -6,8 +6,9 @@ use hearthline_contracts::partition::partition_of;
 use hearthline_contracts::topics::{self, PARTITIONS};
 use hearthline_eventing::hostile::HostileLog;
 use hearthline_eventing::{Log, LogError, LogRecord, Member, Membership, Outgoing, TopicPartition};
-use hearthline_log_kafka::{KafkaAdmin, KafkaLog, KafkaOptions, Replication};
+use hearthline_log_kafka::KafkaLog;
 use hearthline_tests::bench::{Folder, id};
+use hearthline_tests::servers;
 use hearthline_tests::{Seed, seeds, until};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -39,26 +40,20 @@ impl LogAdapter for Embedded {
 
 /// A broker that the environment names, with topics of this test's own.
 pub struct Kafka {
-    options: KafkaOptions,
+    server: servers::Kafka,
     hostile: Option<u64>,
 }
 
 impl Kafka {
     pub async fn new(hostile: Option<u64>) -> Option<Self> {
-        let brokers = hearthline_tests::servers::server("kafka", "HEARTHLINE_TEST_KAFKA")?;
-        let prefix = format!("t{:x}.", u128::from_be_bytes(id()));
-        let options = KafkaOptions { topic_prefix: prefix.clone(), group_prefix: prefix, ..KafkaOptions::new(brokers, "contract") };
-        let admin = KafkaAdmin::new(options.clone()).expect("the options are right");
-        let made = admin.apply(Replication::of(1)).await.expect("topics can be made");
-        assert_eq!(made.len(), topics::ALL.len());
-        Some(Kafka { options, hostile })
+        Some(Kafka { server: servers::Kafka::new().await?, hostile })
     }
 }
 
 #[async_trait]
 impl LogAdapter for Kafka {
     async fn open(&self) -> Arc<dyn Log> {
-        let log = Arc::new(KafkaLog::open(self.options.clone()).expect("the options are right"));
+        let log = Arc::new(KafkaLog::open(self.server.options.clone()).expect("the options are right"));
         match self.hostile {
             Some(seed) => Arc::new(HostileLog::new(log, seed)),
             None => log,

@@ -5,6 +5,34 @@ use crate::system::{FEED_LAG_H, System, WINDOW_H, text};
 use hearthline_runtime::auth::Role;
 use serde_json::{Value as Json, json};
 
+/// Every story is told on both editions.
+macro_rules! stories {
+    ($($name:ident),+ $(,)?) => {
+        mod on_a_folder {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::System::start().await).await;
+            })+
+        }
+        mod on_servers {
+            $(#[tokio::test]
+            async fn $name() {
+                let Some(hub) = super::System::start_on_servers().await else { return };
+                super::$name(hub).await;
+            })+
+        }
+    };
+}
+
+stories! {
+    a_fall_is_treated_at_home_and_what_was_avoided_is_sustained,
+    a_resident_with_sepsis_is_sent_in_and_the_admission_is_seen_on_the_call,
+    an_avoided_admission_is_contradicted_by_the_ambulance_forty_hours_later,
+    a_provisional_resident_becomes_the_known_one_before_the_prescriber_signs,
+    a_message_that_came_before_its_resident_was_known_becomes_a_visit_once_they_are,
+    a_home_without_a_secure_mailbox_gets_no_mail_and_somebody_a_task,
+}
+
 fn ada() -> Person {
     Person::new("Ada", "Ashdown", "1938-04-12", 1)
 }
@@ -35,9 +63,7 @@ fn treated_at_home(claims: &[&str]) -> Json {
     })
 }
 
-#[tokio::test]
-async fn a_fall_is_treated_at_home_and_what_was_avoided_is_sustained() {
-    let hub = System::start().await;
+async fn a_fall_is_treated_at_home_and_what_was_avoided_is_sustained(hub: System) {
     let home = Home::rosewood(&hub).await;
     let ada = ada();
     let resident = home.resident(&hub, &ada).await;
@@ -83,9 +109,7 @@ async fn a_fall_is_treated_at_home_and_what_was_avoided_is_sustained() {
     hub.stop().await;
 }
 
-#[tokio::test]
-async fn a_resident_with_sepsis_is_sent_in_and_the_admission_is_seen_on_the_call() {
-    let hub = System::start().await;
+async fn a_resident_with_sepsis_is_sent_in_and_the_admission_is_seen_on_the_call(hub: System) {
     let home = Home::rosewood(&hub).await;
     let ada = ada();
     let resident = home.resident(&hub, &ada).await;
@@ -132,9 +156,7 @@ async fn a_resident_with_sepsis_is_sent_in_and_the_admission_is_seen_on_the_call
     hub.stop().await;
 }
 
-#[tokio::test]
-async fn an_avoided_admission_is_contradicted_by_the_ambulance_forty_hours_later() {
-    let hub = System::start().await;
+async fn an_avoided_admission_is_contradicted_by_the_ambulance_forty_hours_later(hub: System) {
     let home = Home::rosewood(&hub).await;
     let ada = ada();
     let resident = home.resident(&hub, &ada).await;
@@ -189,9 +211,7 @@ async fn an_avoided_admission_is_contradicted_by_the_ambulance_forty_hours_later
     hub.stop().await;
 }
 
-#[tokio::test]
-async fn a_provisional_resident_becomes_the_known_one_before_the_prescriber_signs() {
-    let hub = System::start().await;
+async fn a_provisional_resident_becomes_the_known_one_before_the_prescriber_signs(hub: System) {
     let home = Home::rosewood(&hub).await;
     let ada = ada();
     let known = home.resident(&hub, &ada).await;
@@ -234,9 +254,7 @@ async fn a_provisional_resident_becomes_the_known_one_before_the_prescriber_sign
     hub.stop().await;
 }
 
-#[tokio::test]
-async fn a_message_that_came_before_its_resident_was_known_becomes_a_visit_once_they_are() {
-    let hub = System::start().await;
+async fn a_message_that_came_before_its_resident_was_known_becomes_a_visit_once_they_are(hub: System) {
     let home = Home::rosewood(&hub).await;
     hub.settled().await;
     let ada = ada();
@@ -264,9 +282,7 @@ async fn a_message_that_came_before_its_resident_was_known_becomes_a_visit_once_
     hub.stop().await;
 }
 
-#[tokio::test]
-async fn a_home_without_a_secure_mailbox_gets_no_mail_and_somebody_a_task() {
-    let hub = System::start().await;
+async fn a_home_without_a_secure_mailbox_gets_no_mail_and_somebody_a_task(hub: System) {
     let home = Home::fernside(&hub).await;
     let resident = home.resident(&hub, &ada()).await;
     let mut call = Call::comes_in(&hub, &home, days_ago(2), a_fall(&json!({ "resident_id": resident }))).await;
@@ -298,15 +314,24 @@ async fn whether_registration_or_admission_came_first_makes_no_difference_to_any
     }
 }
 
+#[tokio::test]
+async fn the_figures_are_the_same_on_a_folder_and_on_servers() {
+    let Some(hub) = System::start_on_servers().await else { return };
+    assert_eq!(figures_of(hub, Order::RegistrationFirst).await, figures(Order::RegistrationFirst).await);
+}
+
 enum Order {
     RegistrationFirst,
     /// From this address.
     AdmissionFirst((&'static str, &'static str)),
 }
 
-/// A call with a claim that an admission contradicts; every figure, with ids made alike.
 async fn figures(order: Order) -> Json {
-    let hub = System::start().await;
+    figures_of(System::start().await, order).await
+}
+
+/// A call with a claim that an admission contradicts; every figure, with ids made alike.
+async fn figures_of(hub: System, order: Order) -> Json {
     let home = Home::rosewood(&hub).await;
     hub.settled().await;
     let ada = ada();

@@ -12,6 +12,7 @@ use hearthline_runtime::client;
 use hearthline_runtime::config::{Config, Sources};
 use hearthline_runtime::telemetry::Telemetry;
 use hearthline_sandbox::{Ports, Sandbox};
+use hearthline_tests::servers::{Kafka, Postgres, server};
 use hearthline_tests::until;
 use serde_json::Value as Json;
 use std::fmt::Write as _;
@@ -44,6 +45,39 @@ pub struct System {
     stop: CancellationToken,
     running: Option<std::thread::JoinHandle<()>>,
     _folder: tempfile::TempDir,
+    _servers: Option<Servers>,
+}
+
+/// Databases and topics of one system's own.
+struct Servers {
+    stores: Postgres,
+    keys: Postgres,
+    log: Kafka,
+    passwords: String,
+}
+
+impl Servers {
+    async fn new() -> Option<Self> {
+        let passwords = server("postgres", "HEARTHLINE_TEST_POSTGRES_PASSWORDS")?;
+        Some(Servers { stores: Postgres::as_deployed().await?, keys: Postgres::as_deployed().await?, log: Kafka::new().await?, passwords })
+    }
+
+    fn toml(&self, folder: &Path) -> String {
+        let Servers { stores, keys, log, passwords } = self;
+        let (place, options) = (&stores.database, &log.options);
+        format!(
+            "\n[postgres]\nhost = \"{}\"\nport = {}\ndatabase = \"{}\"\nkeyring_database = \"{}\"\npassword_folder = \"{passwords}\"\ntls = \"disabled\"\n\n\
+             [kafka]\nbrokers = \"{}\"\ntopic_prefix = \"{}\"\ngroup_prefix = \"{}\"\nreplication_factor = 1\n\n[keyring]\nkek_file = \"{}\"\n",
+            place.host,
+            place.port,
+            place.name,
+            keys.database.name,
+            options.brokers,
+            options.topic_prefix,
+            options.group_prefix,
+            folder.join("kek").display()
+        )
+    }
 }
 
 /// What the thread that runs a system tells once it is ready.
@@ -82,15 +116,27 @@ impl System {
 
     /// With an OTLP receiver that is told of every span and metric.
     pub async fn start_telling(receiver: Option<&str>) -> Self {
+        Self::start_on(receiver, None).await
+    }
+
+    /// On PostgreSQL and Kafka; `None` where they are not at hand.
+    pub async fn start_on_servers() -> Option<Self> {
+        let servers = Servers::new().await?;
+        Some(Self::start_on(None, Some(servers)).await)
+    }
+
+    async fn start_on(receiver: Option<&str>, servers: Option<Servers>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let stop = CancellationToken::new();
         let (ready, told) = oneshot::channel();
         let thread = std::thread::Builder::new().name("hearthline".to_owned());
         let (path, receiver, stopped) = (folder.path().to_owned(), receiver.map(str::to_owned), stop.clone());
-        let running = thread.spawn(move || run(&path, receiver.as_deref(), stopped, ready)).expect("a thread");
+        let behind = servers.as_ref().map(|s| s.toml(folder.path())).unwrap_or_default();
+        let running = thread.spawn(move || run(&path, receiver.as_deref(), &behind, stopped, ready)).expect("a thread");
         let Ready { http, mllp, ops, sandbox } = told.await.expect("it starts; if not, its thread has said why");
         let issuer = Issuer::open(folder.path(), "hearthline", "hearthline").expect("the folder's issuer");
-        System { http, mllp, sandbox, ops, issuer, client: client::build(|shape| shape).expect("a client"), stop, running: Some(running), _folder: folder }
+        let client = client::build(|shape| shape).expect("a client");
+        System { http, mllp, sandbox, ops, issuer, client, stop, running: Some(running), _folder: folder, _servers: servers }
     }
 
     /// A token for an hour.
@@ -221,16 +267,19 @@ impl Drop for System {
     }
 }
 
-fn run(folder: &Path, receiver: Option<&str>, stop: CancellationToken, ready: oneshot::Sender<Ready>) {
+fn run(folder: &Path, receiver: Option<&str>, behind: &str, stop: CancellationToken, ready: oneshot::Sender<Ready>) {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(2).enable_all();
     // The settings of telemetry do not hang on the sandbox's ports, which only the runtime can give.
-    let telemetry = Arc::new(Telemetry::start(&configuration(folder, receiver, None).telemetry).expect("telemetry"));
+    let telemetry = Arc::new(Telemetry::start(&configuration(folder, receiver, behind, None).telemetry).expect("telemetry"));
     telemetry.attach(&mut builder);
     let runtime = builder.build().expect("a runtime");
     let whole = async {
         let sandbox = Arc::new(Sandbox::start(Ports::default()).await.expect("a sandbox"));
-        let config = configuration(folder, receiver, Some(&sandbox));
+        let config = configuration(folder, receiver, behind, Some(&sandbox));
+        if !behind.is_empty() {
+            up::migrate(&config).await.expect("tables");
+        }
         let started = up::start(&config, &telemetry, false, None).await.expect("a start");
         let mllp = started.mllp.expect("the gateway listens");
         let is_wanted = ready.send(Ready { http: started.http, mllp, ops: started.ops.clone(), sandbox }).is_ok();
@@ -244,7 +293,7 @@ fn run(folder: &Path, receiver: Option<&str>, stop: CancellationToken, ready: on
 }
 
 /// The configuration as an operator writes it.
-fn configuration(folder: &Path, receiver: Option<&str>, sandbox: Option<&Sandbox>) -> Config {
+fn configuration(folder: &Path, receiver: Option<&str>, behind: &str, sandbox: Option<&Sandbox>) -> Config {
     let data = folder.display();
     let mut toml = format!(
         r#"environment = "test"
@@ -297,6 +346,7 @@ home_level_visits = true
         )
         .expect("writing to a String cannot fail");
     }
+    toml.push_str(behind);
     let file = folder.join("hearthline.toml");
     std::fs::write(&file, toml).expect("a file");
     Config::load(&Sources { file: Some(file), ..Sources::default() }).expect("a configuration")

@@ -1,5 +1,6 @@
 //! The real servers that tests speak to where there are some: `deploy/dev/up` starts them and `deploy/dev/env` says where they are.
 
+use hearthline_log_kafka::{KafkaAdmin, KafkaOptions, Replication};
 use hearthline_store::{Database, Tls};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,6 +20,38 @@ pub fn server(tool: &str, variable: &str) -> Option<String> {
     }
 }
 
+/// Topics of one test's own, on the broker that the environment names; deleted with it.
+pub struct Kafka {
+    pub options: KafkaOptions,
+}
+
+impl Kafka {
+    /// `None` where no Kafka is at hand.
+    pub async fn new() -> Option<Self> {
+        let brokers = server("kafka", "HEARTHLINE_TEST_KAFKA")?;
+        let prefix = format!("t{}.", uuid::Uuid::new_v4().simple());
+        let options = KafkaOptions { topic_prefix: prefix.clone(), group_prefix: prefix, ..KafkaOptions::new(brokers, "contract") };
+        let made = KafkaAdmin::new(options.clone()).expect("the options are right").apply(Replication::of(1)).await.expect("topics can be made");
+        assert_eq!(made.len(), hearthline_contracts::topics::ALL.len());
+        Some(Kafka { options })
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        let options = self.options.clone();
+        apart("the test's topics were not deleted", async move { KafkaAdmin::new(options).ok()?.delete().await.ok() });
+    }
+}
+
+/// Runs the end of something in a runtime of its own: a test's may be ending.
+fn apart(otherwise: &str, work: impl Future<Output = Option<()>> + Send + 'static) {
+    let done = std::thread::spawn(move || tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?.block_on(work)).join();
+    if !matches!(done, Ok(Some(()))) {
+        eprintln!("{otherwise}");
+    }
+}
+
 /// A throw-away database of one test; dropped with it.
 pub struct Postgres {
     admin: String,
@@ -28,12 +61,21 @@ pub struct Postgres {
 impl Postgres {
     /// `None` where no PostgreSQL is at hand.
     pub async fn new() -> Option<Self> {
+        Self::of(None).await
+    }
+
+    /// Owned by the role that runs migrations, as in a deployment.
+    pub async fn as_deployed() -> Option<Self> {
+        Self::of(Some(hearthline_runtime::connect::OWNER)).await
+    }
+
+    async fn of(owner: Option<&str>) -> Option<Self> {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let admin = server("postgres", "HEARTHLINE_TEST_POSTGRES")?;
         let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970").as_nanos();
         let name = format!("hearthline_test_{}_{}_{since}", std::process::id(), MADE.fetch_add(1, Ordering::SeqCst));
         let mut conn = PgConnection::connect(&admin).await.expect("HEARTHLINE_TEST_POSTGRES answers");
-        sqlx::raw_sql(AssertSqlSafe(format!("create database {name} strategy file_copy")))
+        sqlx::raw_sql(AssertSqlSafe(format!("create database {name} strategy file_copy {}", owner.map(|o| format!("owner {o}")).unwrap_or_default())))
             .execute(&mut conn)
             .await
             .expect("hearthline_test may make databases");
@@ -63,17 +105,9 @@ impl Postgres {
 impl Drop for Postgres {
     fn drop(&mut self) {
         let (admin, name) = (self.admin.clone(), self.database.name.clone());
-        // A runtime of its own: a test's may be ending.
-        let dropped = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-            runtime.block_on(async {
-                let mut conn = PgConnection::connect(&admin).await.ok()?;
-                sqlx::raw_sql(AssertSqlSafe(format!("drop database if exists {name} with (force)"))).execute(&mut conn).await.ok()
-            })
-        })
-        .join();
-        if !matches!(dropped, Ok(Some(_))) {
-            eprintln!("the database {name} was not dropped", name = self.database.name);
-        }
+        apart("a test's database was not dropped", async move {
+            let mut conn = PgConnection::connect(&admin).await.ok()?;
+            sqlx::raw_sql(AssertSqlSafe(format!("drop database if exists {name} with (force)"))).execute(&mut conn).await.ok().map(drop)
+        });
     }
 }

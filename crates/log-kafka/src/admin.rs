@@ -155,6 +155,25 @@ impl KafkaAdmin {
         }
     }
 
+    /// Deletes every topic under the prefix, with what it holds: for a namespace that was made for a test or a demonstration.
+    /// Refused where there is no prefix.
+    pub async fn delete(&self) -> Result<(), LogError> {
+        if self.options.topic_prefix.is_empty() {
+            return Err(LogError::Misconfigured("topics without a prefix are a deployment's own and are not deleted by this program".to_owned()));
+        }
+        let admin = self.admin()?;
+        let names: Vec<String> = ALL.iter().map(|t| self.options.wire_topic(t.name)).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let patience = AdminOptions::new().request_timeout(Some(self.options.answer)).operation_timeout(Some(self.options.answer));
+        for result in admin.delete_topics(&names, &patience).await.map_err(|e| self.failed(&admin, &e))? {
+            match result {
+                Ok(_) | Err((_, Code::UnknownTopicOrPartition)) => {}
+                Err((name, code)) => return Err(error_of(code, &name)),
+            }
+        }
+        Ok(())
+    }
+
     /// Looks at brokers, topics and rights as the service that the options name, or as an operator where they name none.
     pub async fn verify(&self, replication: Replication) -> Vec<Finding> {
         let looking = self.clone();

@@ -19,7 +19,7 @@ use hearthline_contracts::topics::Topic;
 use hearthline_eventing::{Answer, Committed, Conn, DbError, Script, StoreError, Unit, Value, View};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, RwLock, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -70,13 +70,15 @@ type Open = Arc<RwLock<Result<(), String>>>;
 /// The queue to the writer.
 pub(crate) struct WriterHandle<C> {
     jobs: mpsc::Sender<Job<C>>,
-    committed: Arc<watch::Sender<Committed>>,
+    committed: watch::Receiver<Committed>,
+    /// Ends with the writer, so that whoever watches hears of it.
+    tell: Weak<watch::Sender<Committed>>,
     open: Open,
 }
 
 impl<C> Clone for WriterHandle<C> {
     fn clone(&self) -> Self {
-        WriterHandle { jobs: self.jobs.clone(), committed: self.committed.clone(), open: self.open.clone() }
+        WriterHandle { jobs: self.jobs.clone(), committed: self.committed.clone(), tell: self.tell.clone(), open: self.open.clone() }
     }
 }
 
@@ -106,17 +108,18 @@ impl<C: WriterConn> WriterHandle<C> {
     }
 
     pub(crate) fn committed(&self) -> watch::Receiver<Committed> {
-        self.committed.subscribe()
+        self.committed.clone()
     }
 
     /// What another process committed, as read after `seen` was known here.
     pub(crate) fn learn(&self, seen: Committed, found: Committed) {
+        let Some(tell) = self.tell.upgrade() else { return };
         if found.position < seen.position {
             self.set_open(Err(FELL_BACK.to_owned()));
-            self.committed.send_replace(found);
+            tell.send_replace(found);
             return;
         }
-        self.committed.send_if_modified(|c| {
+        tell.send_if_modified(|c| {
             let newer = Committed { position: c.position.max(found.position), work: c.work.max(found.work) };
             let changed = *c != newer;
             *c = newer;
@@ -176,12 +179,14 @@ impl<C: WriterConn> Writer<C> {
             ledger
         };
         let ledger = load.await.map_err(|e: DbError| StoreError::Unavailable(e.to_string()))?;
-        let committed = Arc::new(watch::channel(Committed { position: ledger.position(), work: ledger.work() }).0);
+        let (committed, watched) = watch::channel(Committed { position: ledger.position(), work: ledger.work() });
+        let committed = Arc::new(committed);
+        let tell = Arc::downgrade(&committed);
         let (jobs, queue) = mpsc::channel(QUEUE_UNITS_MAX);
         let open = Open::new(RwLock::new(Ok(())));
-        let writer = Writer { conn, place, faults, ledger, committed: committed.clone(), open: open.clone(), swept_at: Instant::now(), doubtful: false };
+        let writer = Writer { conn, place, faults, ledger, committed, open: open.clone(), swept_at: Instant::now(), doubtful: false };
         tokio::spawn(writer.run(queue));
-        Ok(WriterHandle { jobs, committed, open })
+        Ok(WriterHandle { jobs, committed: watched, tell, open })
     }
 
     async fn run(mut self, mut queue: mpsc::Receiver<Job<C>>) {
