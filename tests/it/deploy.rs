@@ -1,5 +1,7 @@
 //! What is deployed (docker-compose.yml, deploy/) against the code: the same services, roles, topics, ports and versions.
 
+use crate::binary;
+use crate::running::{Running, SMALL};
 use hearthline::up::SERVICES;
 use hearthline_contracts::topics;
 use hearthline_eventing::READER_REVISION;
@@ -290,6 +292,27 @@ fn figures_and_telemetry_find_what_they_read() {
     for service in SERVICES {
         assert_eq!(environment(&compose["services"][*service])["HEARTHLINE__TELEMETRY__OTLP_ENDPOINT"], format!("http://otel-collector:{port}"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_containers_health_check_tells_ready_from_gone() {
+    let compose = compose();
+    for service in SERVICES {
+        assert_eq!(texts(&compose["services"][*service]["healthcheck"]["test"]), ["CMD", "/usr/local/bin/hearthline", "ready"]);
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let hub = Running::start(SMALL, folder.path(), false).await;
+    let listen = format!("server.listen={}", hub.http);
+    let ask = || {
+        let listen = listen.clone();
+        tokio::task::spawn_blocking(move || binary::run(&["ready", "--set", &listen]))
+    };
+    let output = ask().await.expect("it runs");
+    assert!(output.status.success(), "{}", binary::said(&output));
+    hub.stop().await;
+    let output = ask().await.expect("it runs");
+    assert_eq!(output.status.code(), Some(1), "{}", binary::said(&output));
+    assert!(binary::said(&output).contains("nothing answers at http://"), "{}", binary::said(&output));
 }
 
 /// Compose's own judgement, where it is installed; it needs no engine for it.
