@@ -33,8 +33,8 @@ pub struct InPostgres(Postgres, Folder);
 impl KeyringAdapter for InPostgres {
     async fn open(&self) -> Arc<dyn KeyStore> {
         let kek = self.1.file("kek");
-        PostgresKeyring::migrate(self.0.database.clone(), &[(self.0.database.role.clone(), &["call"])], &kek).await.expect("the tables are made");
-        Arc::new(PostgresKeyring::open(self.0.database.clone(), &kek).await.expect("the keyring opens"))
+        PostgresKeyring::migrate(self.0.database.clone(), "keyring", &[(self.0.database.role.clone(), &["call"])], &kek).await.expect("the tables are made");
+        Arc::new(PostgresKeyring::open(self.0.database.clone(), "keyring".to_owned(), &kek).await.expect("the keyring opens"))
     }
 }
 
@@ -233,7 +233,7 @@ async fn personal_data_is_known_destroyed_or_withheld(adapter: &dyn KeyringAdapt
     assert!(matches!(composer("call-intake", keys.clone()).personal(&fact).await.unwrap(), Some(Personal::Destroyed)));
     assert!(matches!(composer("kpi-projection", keys.clone()).personal(&fact).await.unwrap(), Some(Personal::Withheld)));
     let again = composer("call-intake", keys).write(s, 1, vec![bench::opened(b"x")], &bench::cause(), 2).await;
-    assert!(matches!(again, Err(KeyringError::Destroyed)), "nothing is sealed under a key that is gone");
+    assert!(matches!(again, Err(hearthline_eventing::ComposeError::Keyring(KeyringError::Destroyed))), "nothing is sealed under a key that is gone");
 }
 
 async fn a_sealed_part_opens_in_its_own_place_only(adapter: &dyn KeyringAdapter) {

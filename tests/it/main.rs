@@ -17,6 +17,8 @@ mod outward;
 mod page;
 mod people;
 mod privacy;
+mod recovery;
+mod replicas;
 mod running;
 mod side_by_side;
 mod stories;

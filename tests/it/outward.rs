@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use hearthline_eventing::deliveries::{self, Courier, Found, Guard, Sent, Settled};
 use hearthline_eventing::timers::{self, Due, OnTimer};
-use hearthline_eventing::{Answer, Delivery, DeliveryChange, DeliveryState, Kernel, NewDelivery, NotNow, Store, TimerChange, Unit};
+use hearthline_eventing::{Answer, Delivery, DeliveryChange, DeliveryMove, DeliveryState, Kernel, NewDelivery, NotNow, Store, TimerChange, Unit};
 use hearthline_nhs::StreamId;
 use hearthline_store::SqliteStore;
 use hearthline_tests::bench::{self, Folder, id, stream};
@@ -284,6 +284,40 @@ mod delivering {
         assert_eq!((row.state, row.reference.as_deref(), row.attempt), (DeliveryState::Confirmed, Some("R1"), 1));
         look(&station, &post, NOW + 1).await;
         assert_eq!(post.sent.lock().unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_a_recovery_left_is_said_and_then_looked_for_and_never_sent_by_itself() {
+        let station = Station::new().await;
+        let post = Arc::new(Post::default());
+        let s = stream();
+        let letters = [new("gp", s), new("gp", s)];
+        for letter in &letters {
+            station.append(insert(letter)).await;
+            let moved = DeliveryMove {
+                id: letter.id,
+                from: DeliveryState::Due,
+                from_attempt: 0,
+                to: DeliveryState::Unconfirmed,
+                attempt: 0,
+                sender: None,
+                deadline_at: None,
+                next_at: NOW,
+                code: Some(deliveries::RECOVERED.to_owned()),
+                reference: None,
+                at: NOW,
+            };
+            station.append(Unit { deliveries: vec![DeliveryChange::Move(moved)], ..Unit::default() }).await;
+        }
+        look(&station, &post, NOW).await;
+        assert_eq!(*post.settled.lock().unwrap(), [DeliveryState::Unconfirmed; 2], "what it means is recorded, for each");
+        *post.found.lock().unwrap() = vec![Found::There { reference: "R2".to_owned() }];
+        look(&station, &post, NOW + 60_000_000).await;
+        assert_eq!(read(&station.store, letters[0].id).await.state, DeliveryState::Confirmed);
+        look(&station, &post, NOW + 120_000_000).await;
+        let second = read(&station.store, letters[1].id).await;
+        assert_eq!((second.state, second.code.as_deref()), (DeliveryState::Unconfirmed, Some("awaiting_person")));
+        assert!(post.sent.lock().unwrap().is_empty());
     }
 
     #[tokio::test]

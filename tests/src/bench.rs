@@ -72,7 +72,7 @@ pub async fn open_store(file: PathBuf, service: &'static str, views: Vec<Arc<dyn
 }
 
 pub fn deployment() -> Deployment {
-    Deployment { environment: Environment::Test, controller_ods: "X26".to_owned(), incarnation: 1 }
+    Deployment { environment: Environment::Test, controller_ods: "X26".to_owned(), incarnation: 1, level: Default::default() }
 }
 
 pub fn ports(store: Arc<dyn Store>, log: Arc<dyn Log>, keys: Arc<dyn KeyStore>) -> Ports {

@@ -40,7 +40,7 @@ impl Kafka {
 impl Drop for Kafka {
     fn drop(&mut self) {
         let options = self.options.clone();
-        apart("the test's topics were not deleted", async move { KafkaAdmin::new(options).ok()?.delete().await.ok() });
+        apart("the test's topics were not deleted", async move { KafkaAdmin::new(options).ok()?.remove().await.ok() });
     }
 }
 

@@ -5,6 +5,7 @@ use crate::keyring::{Access, Keyring};
 use crate::ports::{DataKey, KeyringError, StoredBlob};
 use crate::seal;
 use crate::unit::{Blob, Write};
+use crate::upgrade::Level;
 use bytes::Bytes;
 use hearthline_contracts::envelope as pb;
 use hearthline_contracts::topics::Topic;
@@ -17,7 +18,9 @@ use sha2::{Digest, Sha256};
 pub struct Deployment {
     pub environment: pb::Environment,
     pub controller_ods: String,
+    /// As the store gives it ([`crate::upgrade::begin`]).
     pub incarnation: u32,
+    pub level: Level,
 }
 
 /// The oldest reader that may take what we write.
@@ -35,9 +38,17 @@ pub struct Composer {
 pub type PersonalBytes = Personal<Vec<u8>>;
 
 impl Composer {
+    /// The schema level up to which events are written now: a service chooses the older form of what is newer.
+    pub fn level(&self) -> u32 {
+        self.deployment.level.writable()
+    }
+
     /// Seals and encodes `events` as versions `expected + 1 …` of `stream`. The stream's key is durable before this returns.
     /// `recorded_at` is µs UTC by the server's clock.
-    pub async fn write(&self, stream: StreamId, expected: u64, events: Vec<NewEvent>, cause: &Cause, recorded_at: i64) -> Result<Write, KeyringError> {
+    pub async fn write(&self, stream: StreamId, expected: u64, events: Vec<NewEvent>, cause: &Cause, recorded_at: i64) -> Result<Write, ComposeError> {
+        if let Some(newer) = events.iter().find(|e| e.revision > self.level()) {
+            return Err(ComposeError::NotFinalised { fact: newer.name, revision: newer.revision, level: self.level() });
+        }
         let key = if events.iter().any(|e| e.personal.is_some()) { Some(self.keyring.ensure(*stream.bytes()).await?) } else { None };
         let mut causation = cause.causation;
         let events = (expected + 1..)
@@ -125,6 +136,16 @@ impl Composer {
             Access::NotGranted => Personal::Withheld,
         })
     }
+}
+
+/// Events are not written as asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ComposeError {
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
+    /// A service must write the older form until then.
+    #[error("{fact} revision {revision} is above the finalised level {level}: run `hearthline upgrade finalise` once every process is upgraded")]
+    NotFinalised { fact: &'static str, revision: u32, level: u32 },
 }
 
 /// Personal data did not open although it should.

@@ -142,7 +142,8 @@ pub async fn step(kernel: &Kernel, couriers: &[Arc<dyn Courier>], alone: bool, n
                     next = next.min(delivery.next_at);
                 }
             }
-            DeliveryState::Unconfirmed if first => {
+            // What a recovery left is said at once, whatever it waits behind.
+            DeliveryState::Unconfirmed if first || delivery.code.as_deref() == Some(RECOVERED) => {
                 if delivery.next_at <= now {
                     ready.push((delivery, courier.clone()));
                 } else {

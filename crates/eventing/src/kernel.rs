@@ -1,6 +1,6 @@
 //! A service's grip on the kernel: load a stream, append a unit, run the workers.
 
-use crate::compose::{Composer, Deployment, OpenError, PersonalBytes};
+use crate::compose::{ComposeError, Composer, Deployment, OpenError, PersonalBytes};
 use crate::consumer::{self, Inbound};
 use crate::deliveries::{self, Courier};
 use crate::event::Fact;
@@ -10,6 +10,7 @@ use crate::ports::{KeyStore, KeyringError, Log, Store, StoreError};
 use crate::relay::Relay;
 use crate::timers::{self, OnTimer};
 use crate::unit::{Answer, ClaimHolder, Unit};
+use crate::upgrade;
 use hearthline_contracts::topics::Topic;
 use hearthline_contracts::wire;
 use hearthline_nhs::StreamId;
@@ -56,9 +57,20 @@ pub enum NotNow {
     Keyring(#[from] KeyringError),
     #[error(transparent)]
     Open(#[from] OpenError),
+    #[error(transparent)]
+    Compose(ComposeError),
     /// A dependency's trouble, said without personal data.
     #[error("{0}")]
     Other(String),
+}
+
+impl From<ComposeError> for NotNow {
+    fn from(error: ComposeError) -> Self {
+        match error {
+            ComposeError::Keyring(error) => NotNow::Keyring(error),
+            error @ ComposeError::NotFinalised { .. } => NotNow::Compose(error),
+        }
+    }
 }
 
 impl Kernel {
@@ -163,6 +175,7 @@ impl Workers {
             async move { lease.run(ends).await }
         }));
         let relay = Relay::new(self.kernel.store.clone(), self.kernel.log.clone(), self.kernel.composer.topic, self.kernel.instance);
+        spawn(&mut tasks, &service, "presence", upgrade::run(self.kernel.clone(), stop.clone()));
         spawn(&mut tasks, &service, "relay", relay.run(lease.clone(), stop.clone()));
         if let Some(inbound) = self.inbound {
             spawn(&mut tasks, &service, "consumer", consumer::run(self.kernel.clone(), self.kernel.log.clone(), inbound, stop.clone()));

@@ -17,6 +17,7 @@ pub const LEASE_US: i64 = 15_000_000;
 pub(crate) const RENEW: Duration = Duration::from_secs(5);
 /// Between two looks at a lease that another holds; a look writes nothing.
 const LOOK: Duration = Duration::from_millis(500);
+const DECIDED_WITHIN: Duration = Duration::from_secs(1);
 const GIVE_UP_WITHIN: Duration = Duration::from_secs(2);
 
 /// Stands for "now" in a unit that may go on under a lease but never take it over from another.
@@ -41,6 +42,8 @@ pub(crate) struct State {
     /// µs, by this process's clock.
     until: i64,
     leads: bool,
+    /// It is known whether it can be had.
+    looked: bool,
 }
 
 impl Lease {
@@ -94,6 +97,7 @@ impl Lease {
             (false, false) => {
                 let rows = store.query("select holder, until from lease", &[]).await?;
                 if rows.first().is_some_and(|r| r.id(0) != *instance && r.int(1) > now) {
+                    state.send_if_modified(|s| !std::mem::replace(&mut s.looked, true));
                     return Ok(false);
                 }
                 now
@@ -105,7 +109,7 @@ impl Lease {
             return Ok(false);
         }
         state.send_modify(|s| {
-            s.until = now + LEASE_US;
+            (s.until, s.looked) = (now + LEASE_US, true);
             if !held {
                 (s.held, s.leads, s.term) = (true, false, s.term + 1);
                 tracing::info!(service = store.service(), term = s.term, "the lease is taken");
@@ -118,6 +122,13 @@ impl Lease {
     pub fn term(&self) -> Option<u64> {
         let state = *self.0.state.borrow();
         (state.held && crate::now_us() < state.until).then_some(state.term)
+    }
+
+    /// The term under which it is held, once it is known whether it is; where the store cannot be asked, not for long.
+    pub(crate) async fn decided(&self) -> Option<u64> {
+        let mut state = self.0.state.subscribe();
+        let _ = tokio::time::timeout(DECIDED_WITHIN, until(&mut state, |s| s.looked)).await;
+        self.term()
     }
 
     /// What a unit carries that goes on under the lease: refused as `Fenced` once another process has taken it.

@@ -26,18 +26,19 @@ pub mod timers;
 pub mod trace;
 mod tx;
 mod unit;
+pub mod upgrade;
 mod upkeep;
 mod value;
 mod view;
 
-pub use compose::{Composer, Deployment, OpenError, PersonalBytes, READER_REVISION};
+pub use compose::{ComposeError, Composer, Deployment, OpenError, PersonalBytes, READER_REVISION};
 pub use event::{Actor, Cause, EventRow, Fact, NewEvent, Occurred, Recorded};
 pub use kernel::{Attempted, Kernel, NotNow, Opened, Ports, Stopped, Workers, retrying};
 pub use keyring::{Access, GRANTS, Keyring, Lookup};
 pub use ports::*;
 pub use tx::{Conn, DbError, Table, Tx};
 pub use unit::*;
-pub use upkeep::{DeploymentState, Process, Requested, Upkeep, begin, deployment_state, processes, republishing, request_republish};
+pub use upkeep::{DeploymentState, Process, Requested, Upkeep, deployment_state, processes, republishing, request_republish};
 pub use value::{Dialect, Row, Script, Statement, Value};
 pub use view::{View, ViewError};
 

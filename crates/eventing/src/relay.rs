@@ -169,14 +169,17 @@ impl Relay {
             *at = At::Comparing;
         }
         match at {
-            At::Comparing => {
-                self.agree().await?;
-                *at = At::Waiting;
-            }
+            // Known first, so that whoever holds it compares once.
+            At::Comparing => match lease.decided().await {
+                Some(number) => *at = At::Relaying(self.take_over(lease, number).await?),
+                None => {
+                    self.agree().await?;
+                    *at = At::Waiting;
+                }
+            },
             At::Waiting => {
                 let Some(number) = lease.term() else { return Ok(false) };
-                *at = At::Relaying(self.take_over(number).await?);
-                lease.lead(number);
+                *at = At::Relaying(self.take_over(lease, number).await?);
             }
             At::Relaying(term) if lease.term() != Some(term.number) => *at = At::Waiting,
             At::Relaying(term) => return self.relay_once(term).await,
@@ -222,31 +225,28 @@ impl Relay {
         }
     }
 
-    /// Compares and opens.
-    async fn agree(&self) -> Result<(), StepError> {
-        match self.compare().await {
-            Ok(_) => Ok(()),
-            Err(StepError::Log(error)) => {
-                self.store.set_open(Err(format!("its store is not compared with the log yet: {error}")));
-                Err(error.into())
-            }
-            Err(error) => Err(error),
+    /// Compares and opens. A store that was open stays so while the log is away: a broker that goes away does not stop intake.
+    async fn agree(&self) -> Result<u64, StepError> {
+        let opened = self.store.opened();
+        if opened.is_ok() {
+            self.store.set_open(Err("it is compared with the log again".to_owned()));
         }
+        let compared = self.compare().await;
+        if let Err(StepError::Log(error)) = &compared {
+            match opened {
+                Ok(()) if !self.fell.load(Ordering::SeqCst) => self.store.set_open(Ok(())),
+                _ => self.store.set_open(Err(format!("its store is not compared with the log yet: {error}"))),
+            }
+        }
+        compared
     }
 
     /// Whoever held the lease before moved the cursor, and perhaps lost the store.
-    async fn take_over(&self, number: u64) -> Result<Term, StepError> {
-        let opened = self.store.opened();
-        if opened.is_ok() {
-            self.store.set_open(Err("it is compared with the log at a take-over".to_owned()));
-        }
-        let compared = self.compare().await;
-        if matches!(compared, Err(StepError::Log(_))) && !self.fell.load(Ordering::SeqCst) {
-            // A broker that goes away does not stop intake.
-            self.store.set_open(opened);
-        }
-        let mut term = Term { number, cursor: compared?, unnoted_since: None, ends: BTreeMap::new(), republish_looked_at: None };
+    async fn take_over(&self, lease: &Lease, number: u64) -> Result<Term, StepError> {
+        let cursor = self.agree().await?;
+        let mut term = Term { number, cursor, unnoted_since: None, ends: BTreeMap::new(), republish_looked_at: None };
         self.note_ends(&mut term).await?;
+        lease.lead(number);
         Ok(term)
     }
 

@@ -121,7 +121,7 @@ pub async fn deployment_state(store: &dyn Store) -> Result<DeploymentState, Stor
 }
 
 /// The state of a store at connect: a fresh store starts at this release's level, one with events and no state at the first.
-pub async fn begin(store: &dyn Store, level: u32) -> Result<DeploymentState, StoreError> {
+pub(crate) async fn begin(store: &dyn Store, level: u32) -> Result<DeploymentState, StoreError> {
     if store.query("select 1 from deployment_state", &[]).await?.is_empty() {
         let level = if store.committed().borrow().position == 0 { level } else { 1 };
         let answer = store.append(Unit { upkeep: vec![Upkeep::Begin { level }], ..Unit::default() }).await?;

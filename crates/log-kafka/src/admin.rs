@@ -1,7 +1,7 @@
 //! Topics and rights: planned for whoever may make them, made where this process may, and looked at.
 
 use crate::options::{KafkaOptions, MESSAGE_BYTES_MAX, OptionsError, Sasl, Security};
-use crate::trouble::{Troubles, Voice, error_of, lock};
+use crate::trouble::{Voice, Whose, error_of, lock};
 use hearthline_contracts::topics::{self, ALL, FLOWS, Flow, PARTITIONS, RETENTION_MS, Topic};
 use hearthline_eventing::LogError;
 use rdkafka::ClientContext;
@@ -155,19 +155,29 @@ impl KafkaAdmin {
         }
     }
 
-    /// Deletes every topic under the prefix, with what it holds: for a namespace that was made for a test or a demonstration.
-    /// Refused where there is no prefix.
-    pub async fn delete(&self) -> Result<(), LogError> {
-        if self.options.topic_prefix.is_empty() {
-            return Err(LogError::Misconfigured("topics without a prefix are a deployment's own and are not deleted by this program".to_owned()));
+    /// Deletes the topics and the groups of a deployment that has prefixes, with all that they hold, for good; refused without
+    /// prefixes, for those are somebody's. One that is not there is no error. No process of the deployment may run.
+    pub async fn remove(&self) -> Result<(), LogError> {
+        if self.options.topic_prefix.is_empty() || self.options.group_prefix.is_empty() {
+            return Err(LogError::Misconfigured(
+                "topics and groups are deleted only where kafka.topic_prefix and kafka.group_prefix tell them from others'".to_owned(),
+            ));
         }
+        self.not_with_tokens()?;
         let admin = self.admin()?;
-        let names: Vec<String> = ALL.iter().map(|t| self.options.wire_topic(t.name)).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let patience = AdminOptions::new().request_timeout(Some(self.options.answer)).operation_timeout(Some(self.options.answer));
-        for result in admin.delete_topics(&names, &patience).await.map_err(|e| self.failed(&admin, &e))? {
+        let topics: Vec<String> = ALL.iter().map(|t| self.options.wire_topic(t.name)).collect();
+        let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+        let deleted = admin.delete_topics(&names, &patience).await.map_err(|e| self.failed(&admin, &e))?;
+        let groups: Vec<String> = FLOWS.iter().map(|f| self.options.wire_group(f.service)).collect();
+        let names: Vec<&str> = groups.iter().map(String::as_str).collect();
+        let left = admin.delete_groups(&names, &patience).await.map_err(|e| self.failed(&admin, &e))?;
+        for result in deleted.into_iter().chain(left) {
             match result {
-                Ok(_) | Err((_, Code::UnknownTopicOrPartition)) => {}
+                Ok(_) | Err((_, Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::GroupIdNotFound)) => {}
+                Err((name, code @ (Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed | Code::GroupAuthorizationFailed))) => {
+                    return Err(LogError::Misconfigured(format!("{name}: no right to delete it ({code})")));
+                }
                 Err((name, code)) => return Err(error_of(code, &name)),
             }
         }
@@ -226,13 +236,18 @@ impl KafkaAdmin {
         let patience = AdminOptions::new().request_timeout(Some(self.options.answer));
         match admin.describe_configs(&asked, &patience).await {
             Err(error) => vec![Finding::wrong("topic settings", self.failed(&admin, &error).to_string(), "")],
-            Ok(described) => described.into_iter().flat_map(|d| settings(d, replication)).collect(),
+            Ok(described) => {
+                let mut findings: Vec<Finding> = described.into_iter().flat_map(|d| settings(d, replication)).collect();
+                // A right that is missing is missing for each topic.
+                findings.dedup();
+                findings
+            }
         }
     }
 
     fn admin(&self) -> Result<AdminClient<Voice>, LogError> {
         let config = self.options.admin().map_err(|e| LogError::Misconfigured(e.to_string()))?;
-        config.create_with_context(Voice::new(Arc::new(Troubles::default()), None)).map_err(|e| LogError::Misconfigured(self.options.refused(e).to_string()))
+        config.create_with_context(Voice::new(Whose::Writer, Arc::default(), None)).map_err(|e| LogError::Misconfigured(self.options.refused(e).to_string()))
     }
 
     fn failed(&self, admin: &AdminClient<Voice>, error: &KafkaError) -> LogError {
@@ -240,7 +255,7 @@ impl KafkaAdmin {
             KafkaError::AdminOp(code) => *code,
             other => other.rdkafka_error_code().unwrap_or(Code::Fail),
         };
-        admin.inner().context().troubles.error(code, &self.options.brokers)
+        admin.inner().context().troubles.error(Whose::Writer, code, &self.options.brokers)
     }
 
     /// The admin client of librdkafka's binding does not serve requests for tokens.
@@ -328,6 +343,9 @@ fn settings(described: Result<ConfigResource, RDKafkaErrorCode>, replication: Re
         }
         _ => {}
     }
+    if let Some(compression @ (&"gzip" | &"zstd")) = entries.get("compression.type") {
+        findings.push(Finding::wrong(name, format!("compression.type is {compression}, which our client cannot read"), alter("compression.type", "producer")));
+    }
     if findings.is_empty() {
         findings.push(Finding::fine(name, "settings are right"));
     }
@@ -360,7 +378,7 @@ impl ClientContext for Ears {
     }
     fn error(&self, error: KafkaError, reason: &str) {
         if let Some(code) = error.rdkafka_error_code() {
-            self.voice.troubles.note(code, reason);
+            self.voice.troubles.note(Whose::Reader, code, reason);
         }
     }
     fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
@@ -375,7 +393,7 @@ impl<'a> Probe<'a> {
         let refused = |e: OptionsError| Finding::wrong("configuration", e.to_string(), "correct it; `hearthline config print` shows all of it");
         let mut config = options.reader().map_err(refused)?;
         config.set("debug", "feature,broker").set_log_level(RDKafkaLogLevel::Debug);
-        let voice = Voice::new(Arc::default(), options.token_file().map(ToOwned::to_owned));
+        let voice = Voice::new(Whose::Reader, Arc::default(), options.token_file().map(ToOwned::to_owned));
         let ears = Ears { voice, produce_max: Mutex::default() };
         let consumer: BaseConsumer<Ears> = config.create_with_context(ears).map_err(|e| refused(options.refused(e)))?;
         let probe = Probe { options, consumer };
@@ -396,7 +414,7 @@ impl<'a> Probe<'a> {
 
     fn failed(&self, error: &KafkaError, about: &str) -> LogError {
         self.listen();
-        self.consumer.context().voice.troubles.failed(error, about)
+        self.consumer.context().voice.troubles.failed(Whose::Reader, error, about)
     }
 
     fn topic(&self, topic: &Topic, replication: Replication) -> Finding {
@@ -518,7 +536,7 @@ impl<'a> Probe<'a> {
     fn may_write(&self) -> Result<(), String> {
         let refused = |e: OptionsError| e.to_string();
         let config = self.options.producer().map_err(refused)?;
-        let voice = Voice::new(Arc::default(), self.options.token_file().map(ToOwned::to_owned));
+        let voice = Voice::new(Whose::Writer, Arc::default(), self.options.token_file().map(ToOwned::to_owned));
         let producer: BaseProducer<Voice> = config.create_with_context(voice).map_err(|e| refused(self.options.refused(e)))?;
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(1) {

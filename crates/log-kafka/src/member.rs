@@ -9,7 +9,7 @@ use crate::lane::{Fullness, Lane, LaneReader};
 use crate::options::KafkaOptions;
 use crate::reader::{At, Reader};
 use crate::record;
-use crate::trouble::{Troubles, Voice, lock};
+use crate::trouble::{Troubles, Voice, Whose, lock};
 use async_trait::async_trait;
 use hearthline_eventing::{LogError, Member, Membership, PartitionReader, TopicPartition};
 use rdkafka::client::OAuthToken;
@@ -174,7 +174,7 @@ impl Seat {
     fn consumer(&self) -> Result<BaseConsumer<Chair>, LogError> {
         let config = self.options.member(&self.group).map_err(|e| LogError::Misconfigured(e.to_string()))?;
         let chair = Chair {
-            voice: Voice::new(self.troubles.clone(), self.options.token_file().map(ToOwned::to_owned)),
+            voice: Voice::new(Whose::Member, self.troubles.clone(), self.options.token_file().map(ToOwned::to_owned)),
             options: self.options.clone(),
             owned: Mutex::default(),
             changed: self.changed.clone(),
@@ -189,7 +189,7 @@ impl Seat {
         });
         let wire: Vec<String> = self.topics.iter().map(|t| self.options.wire_topic(t)).collect();
         let names: Vec<&str> = wire.iter().map(String::as_str).collect();
-        consumer.subscribe(&names).map_err(|e| self.troubles.failed(&e, &self.group))?;
+        consumer.subscribe(&names).map_err(|e| self.troubles.failed(Whose::Member, &e, &self.group))?;
         Ok(consumer)
     }
 }
@@ -278,6 +278,7 @@ impl ConsumerContext for Chair {
         let answered = match change {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
                 tracing::debug!(partitions = listed.len(), "partitions were assigned");
+                self.voice.troubles.over(Whose::Member);
                 lock(&self.owned).extend(listed.iter().map(|at| (*at, None)));
                 self.report(Membership::Assigned, listed);
                 // Answers the group. What is read, and from where, is asked for later.

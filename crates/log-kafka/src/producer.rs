@@ -5,7 +5,7 @@
 //! record that it does not know to be written, with a new one.
 
 use crate::options::KafkaOptions;
-use crate::trouble::{Troubles, Voice, lock};
+use crate::trouble::{Troubles, Voice, Whose, lock};
 use hearthline_eventing::{LogError, Outgoing};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
@@ -30,7 +30,7 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn new(options: &KafkaOptions, troubles: Arc<Troubles>, living: crate::Living) -> Result<Self, LogError> {
         let config = options.producer().map_err(misconfigured)?;
-        let voice = Voice::new(troubles.clone(), options.token_file().map(ToOwned::to_owned));
+        let voice = Voice::new(Whose::Writer, troubles.clone(), options.token_file().map(ToOwned::to_owned));
         let producer: BaseProducer<Voice> = config.create_with_context(voice).map_err(|e| misconfigured(options.refused(e)))?;
         let (producer, discarded) = (Arc::new(producer), Arc::new(AtomicBool::new(false)));
         let serving = (producer.clone(), discarded.clone());
@@ -53,7 +53,7 @@ impl Writer {
             // Time passes without a wake-up only where nothing is delivered.
             let _ = tokio::time::timeout(self.stall, batch.wake.notified()).await;
         }
-        self.troubles.over();
+        self.troubles.over(Whose::Writer);
         Ok(())
     }
 
@@ -67,21 +67,21 @@ impl Writer {
         match self.producer.send(outgoing) {
             Ok(()) => Ok(true),
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Ok(false),
-            Err((error, _)) => Err(self.troubles.failed(&error, topic)),
+            Err((error, _)) => Err(self.troubles.failed(Whose::Writer, &error, topic)),
         }
     }
 
     /// True when all is delivered; an error where a record was given up, or where nothing moves.
     fn judge(&self, topic: &str, batch: &Batch, progress: &mut Progress) -> Result<bool, LogError> {
         if let Some((code, bytes)) = *lock(&batch.failed) {
-            return Err(self.troubles.error(code, &format!("{topic}: a record of {bytes} bytes was not taken")));
+            return Err(self.troubles.error(Whose::Writer, code, &format!("{topic}: a record of {bytes} bytes was not taken")));
         }
         let outstanding = batch.outstanding.load(Ordering::Acquire);
         if progress.outstanding != outstanding {
             *progress = Progress { outstanding, since: Instant::now() };
         } else if progress.since.elapsed() >= self.stall {
             let about = format!("{topic}: {outstanding} records wait and none was acknowledged for {} s", self.stall.as_secs_f32());
-            return Err(self.troubles.error(RDKafkaErrorCode::OperationTimedOut, &about));
+            return Err(self.troubles.error(Whose::Writer, RDKafkaErrorCode::OperationTimedOut, &about));
         }
         Ok(outstanding == 0)
     }

@@ -2,7 +2,7 @@
 
 use crate::options::KafkaOptions;
 use crate::record;
-use crate::trouble::{Troubles, Voice};
+use crate::trouble::{Troubles, Voice, Whose};
 use hearthline_contracts::topics::PARTITIONS;
 use hearthline_eventing::{LogError, LogRecord, Watermarks};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -129,7 +129,7 @@ struct Client<'a> {
 
 impl<'a> Client<'a> {
     fn new(options: &'a KafkaOptions, troubles: &'a Arc<Troubles>) -> Result<Self, LogError> {
-        let voice = Voice::new(troubles.clone(), options.token_file().map(ToOwned::to_owned));
+        let voice = Voice::new(Whose::Reader, troubles.clone(), options.token_file().map(ToOwned::to_owned));
         let config = options.reader().map_err(|e| LogError::Misconfigured(e.to_string()))?;
         let consumer: BaseConsumer<Voice> = config.create_with_context(voice).map_err(|e| LogError::Misconfigured(options.refused(e).to_string()))?;
         let begun = Instant::now();
@@ -180,7 +180,7 @@ impl<'a> Client<'a> {
     fn failed(&self, error: &KafkaError, about: &str) -> LogError {
         // What the broker complained of waits in the queue.
         self.listen();
-        self.troubles.failed(error, about)
+        self.troubles.failed(Whose::Reader, error, about)
     }
 
     fn usable(&mut self, topic: &'static str) -> Result<(), LogError> {
@@ -191,10 +191,10 @@ impl<'a> Client<'a> {
         let failed = |e: KafkaError| self.failed(&e, &wire);
         let metadata = self.consumer.fetch_metadata(Some(&wire), self.options.answer).map_err(failed)?;
         let Some(found) = metadata.topics().iter().find(|t| t.name() == wire) else {
-            return Err(self.troubles.error(RDKafkaErrorCode::UnknownTopicOrPartition, &wire));
+            return Err(self.troubles.error(Whose::Reader, RDKafkaErrorCode::UnknownTopicOrPartition, &wire));
         };
         if let Some(error) = found.error() {
-            return Err(self.troubles.error(error.into(), &wire));
+            return Err(self.troubles.error(Whose::Reader, error.into(), &wire));
         }
         let partitions = found.partitions().len();
         if partitions != usize::from(PARTITIONS) {
@@ -211,7 +211,7 @@ impl<'a> Client<'a> {
             }
         }
         self.usable.insert(topic);
-        self.troubles.over();
+        self.troubles.over(Whose::Reader);
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientContext, producer};
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,56 +16,96 @@ use std::time::{Duration, Instant};
 /// A trouble that goes on is told again after this long.
 const TOLD_AGAIN: Duration = Duration::from_secs(60);
 
-/// The newest trouble of all clients of one process; forgotten when a broker answers.
+/// Which kind of client has a trouble.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Whose {
+    Writer,
+    Reader,
+    Member,
+}
+
+/// The newest trouble of each kind of client of one process, until it is over.
 #[derive(Debug, Default)]
 pub(crate) struct Troubles {
-    newest: Mutex<Option<(RDKafkaErrorCode, String)>>,
-    told: Mutex<Option<(RDKafkaErrorCode, Instant)>>,
+    newest: Mutex<BTreeMap<Whose, Trouble>>,
+    /// When each kind of trouble was told last, by code.
+    told: Mutex<BTreeMap<i32, Instant>>,
+}
+
+#[derive(Debug)]
+struct Trouble {
+    code: RDKafkaErrorCode,
+    reason: String,
+    at: Instant,
+}
+
+impl Trouble {
+    fn error(&self, about: &str) -> LogError {
+        error_of(self.code, about)
+    }
+
+    /// A trouble with a connection comes again while it lasts; other troubles are told once.
+    fn lasts(&self) -> bool {
+        self.at.elapsed() < TOLD_AGAIN || !of_connection(self.code)
+    }
 }
 
 impl Troubles {
-    pub(crate) fn note(&self, code: RDKafkaErrorCode, reason: &str) {
+    pub(crate) fn note(&self, whose: Whose, code: RDKafkaErrorCode, reason: &str) {
+        let mut newest = lock(&self.newest);
         // Comes beside a more telling one.
-        if code == RDKafkaErrorCode::AllBrokersDown && lock(&self.newest).is_some() {
+        if code == RDKafkaErrorCode::AllBrokersDown && newest.contains_key(&whose) {
             return;
         }
-        *lock(&self.newest) = Some((code, reason.to_owned()));
+        newest.insert(whose, Trouble { code, reason: reason.to_owned(), at: Instant::now() });
+        drop(newest);
         let mut told = lock(&self.told);
-        if told.is_none_or(|(c, at)| c != code || at.elapsed() > TOLD_AGAIN) {
-            *told = Some((code, Instant::now()));
+        if told.get(&(code as i32)).is_none_or(|at| at.elapsed() > TOLD_AGAIN) {
+            told.insert(code as i32, Instant::now());
             tracing::warn!(code = ?code, "{}", error_of(code, reason));
         }
     }
 
-    pub(crate) fn over(&self) {
-        *lock(&self.newest) = None;
+    /// A client got what it asked for: its own trouble is over, and brokers can be reached.
+    pub(crate) fn over(&self, whose: Whose) {
+        // Its return will be news.
+        lock(&self.told).clear();
+        lock(&self.newest).retain(|other, trouble| *other != whose && !says_little(trouble.code) && trouble.code != RDKafkaErrorCode::Resolve);
     }
 
     pub(crate) fn newest(&self) -> Option<String> {
-        lock(&self.newest).as_ref().map(|(code, reason)| error_of(*code, reason).to_string())
+        lock(&self.newest).values().find(|t| t.lasts()).map(|t| t.error(&t.reason).to_string())
     }
 
     /// An error of `code`, with what was complained of last where the code itself says little.
-    pub(crate) fn error(&self, code: RDKafkaErrorCode, about: &str) -> LogError {
-        use RDKafkaErrorCode as Code;
-        match code {
-            Code::BrokerTransportFailure | Code::AllBrokersDown | Code::OperationTimedOut | Code::RequestTimedOut | Code::MessageTimedOut => {
-                match lock(&self.newest).as_ref() {
-                    Some((newest, reason)) => error_of(*newest, &format!("{about}: {reason}")),
-                    None => LogError::Unavailable(format!("{about}: no broker answers ({code})")),
-                }
-            }
-            code => error_of(code, about),
+    pub(crate) fn error(&self, whose: Whose, code: RDKafkaErrorCode, about: &str) -> LogError {
+        if !says_little(code) {
+            return error_of(code, about);
+        }
+        match lock(&self.newest).get(&whose).filter(|t| t.lasts()) {
+            Some(trouble) => trouble.error(&format!("{about}: {}", trouble.reason)),
+            None => LogError::Unavailable(format!("{about}: no broker answers ({code})")),
         }
     }
 
     /// As [`Troubles::error`], of a call that failed.
-    pub(crate) fn failed(&self, error: &KafkaError, about: &str) -> LogError {
+    pub(crate) fn failed(&self, whose: Whose, error: &KafkaError, about: &str) -> LogError {
         match error.rdkafka_error_code() {
-            Some(code) => self.error(code, about),
+            Some(code) => self.error(whose, code, about),
             None => LogError::Unavailable(format!("{about}: {error}")),
         }
     }
+}
+
+/// Only that nobody answers.
+fn says_little(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(code, Code::BrokerTransportFailure | Code::AllBrokersDown | Code::OperationTimedOut | Code::RequestTimedOut | Code::MessageTimedOut)
+}
+
+fn of_connection(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    says_little(code) || matches!(code, Code::Resolve | Code::SSL | Code::Authentication | Code::SaslAuthenticationFailed | Code::IllegalSASLState)
 }
 
 /// Sorts into what passes by itself and what someone must mend, and says how.
@@ -80,8 +121,8 @@ pub(crate) fn error_of(code: RDKafkaErrorCode, about: &str) -> LogError {
         Code::TopicAuthorizationFailed => "no right to this topic; `hearthline topics plan` prints the rights each service needs",
         Code::GroupAuthorizationFailed => "no right to this consumer group; `hearthline topics plan` prints the rights each service needs",
         Code::ClusterAuthorizationFailed => "no right to write idempotently; `hearthline topics plan` prints the rights each service needs",
-        Code::Authentication | Code::SaslAuthenticationFailed => "the broker refuses our credentials; correct kafka.username and kafka.password, or the token",
-        Code::UnsupportedSASLMechanism | Code::IllegalSASLState => "the broker does not take this SASL mechanism; correct kafka.mechanism",
+        Code::Authentication | Code::SaslAuthenticationFailed => "the broker refuses our credentials; correct kafka.username and kafka.password_file, or the token",
+        Code::UnsupportedSASLMechanism => "the broker does not take this SASL mechanism; correct kafka.mechanism",
         Code::SSL => "TLS failed; check kafka.ca_file, the broker's certificate and its host name",
         Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge => {
             "a record is larger than the topic takes; set the topic's max.message.bytes to 1048576"
@@ -95,6 +136,8 @@ pub(crate) fn error_of(code: RDKafkaErrorCode, about: &str) -> LogError {
         Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend => {
             return LogError::Unavailable(format!("{about}: fewer replicas are in sync than the topic's min.insync.replicas"));
         }
+        // A broker that does not let a connection go on with a new token; a new connection takes it.
+        Code::IllegalSASLState => return LogError::Unavailable(format!("{about}: the connection is made anew")),
         Code::Resolve => return LogError::Unavailable(format!("{about}: a broker's host name is not known here; check kafka.brokers")),
         Code::BrokerTransportFailure | Code::AllBrokersDown => {
             return LogError::Unavailable(format!("no broker can be reached, check kafka.brokers and the network: {about}"));
@@ -107,6 +150,7 @@ pub(crate) fn error_of(code: RDKafkaErrorCode, about: &str) -> LogError {
 /// The part of a client's context that all kinds of client share.
 pub(crate) struct Voice {
     pub(crate) troubles: Arc<Troubles>,
+    whose: Whose,
     /// Something other than a record was served, so that there may be more behind it.
     pub(crate) served: AtomicBool,
     token_file: Option<PathBuf>,
@@ -114,8 +158,8 @@ pub(crate) struct Voice {
 }
 
 impl Voice {
-    pub(crate) fn new(troubles: Arc<Troubles>, token_file: Option<PathBuf>) -> Self {
-        Voice { troubles, served: AtomicBool::new(false), token_file, asked_for_token: AtomicBool::new(false) }
+    pub(crate) fn new(whose: Whose, troubles: Arc<Troubles>, token_file: Option<PathBuf>) -> Self {
+        Voice { troubles, whose, served: AtomicBool::new(false), token_file, asked_for_token: AtomicBool::new(false) }
     }
 
     /// Whether a token is needed and was not asked for yet.
@@ -130,8 +174,8 @@ impl ClientContext for Voice {
     fn log(&self, level: RDKafkaLogLevel, fac: &str, line: &str) {
         self.served.store(true, Ordering::Release);
         match level {
-            // Comes as an error too, which names it better.
-            _ if matches!(fac, "FAIL" | "ERROR") => tracing::debug!(target: "librdkafka", fac, "{line}"),
+            // Comes as an error too, which names it better; or is about a hint, which matters to nobody.
+            _ if matches!(fac, "FAIL" | "ERROR" | "COMMITFAIL") => tracing::debug!(target: "librdkafka", fac, "{line}"),
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
                 tracing::error!(target: "librdkafka", fac, "{line}");
             }
@@ -153,7 +197,7 @@ impl ClientContext for Voice {
         match error.rdkafka_error_code() {
             // Named with topic and offset where it is met.
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::PartitionEOF) => {}
-            Some(code) => self.troubles.note(code, reason),
+            Some(code) => self.troubles.note(self.whose, code, reason),
             None => tracing::warn!(target: "librdkafka", %error, "{reason}"),
         }
     }
@@ -164,7 +208,7 @@ impl ClientContext for Voice {
         let token = oauth::read(file);
         self.asked_for_token.store(true, Ordering::Release);
         if let Err(error) = &token {
-            self.troubles.note(RDKafkaErrorCode::Authentication, &error.to_string());
+            self.troubles.note(self.whose, RDKafkaErrorCode::Authentication, &error.to_string());
         }
         Ok(token?)
     }

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use hearthline_contracts::partition::partition_of;
 use hearthline_contracts::topics::{self, PARTITIONS};
-use hearthline_eventing::{Log, LogError, Outgoing};
+use hearthline_eventing::{Log, LogError, Membership, Outgoing};
 use hearthline_log_kafka::{Finding, KafkaAdmin, KafkaLog, KafkaOptions, Replication, Verdict};
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -65,7 +65,10 @@ async fn what_is_wrong_with_topics_is_found_and_named() {
     let wrong = [(topics::CALL, 12, "1000", "2592000000"), (topics::OUTCOME, 6, "1048576", "2592000000"), (topics::DIRECTORY, 12, "1048576", "60000")];
     for (topic, partitions, bytes, retention) in wrong {
         let name = options.wire_topic(topic.name);
-        let new = NewTopic::new(&name, partitions, TopicReplication::Fixed(1)).set("max.message.bytes", bytes).set("retention.ms", retention);
+        let new = NewTopic::new(&name, partitions, TopicReplication::Fixed(1))
+            .set("max.message.bytes", bytes)
+            .set("retention.ms", retention)
+            .set("compression.type", "zstd");
         raw(&options).create_topics([&new], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
     }
     let findings = loop {
@@ -79,6 +82,7 @@ async fn what_is_wrong_with_topics_is_found_and_named() {
         let found = about(&findings, what);
         assert!(found.iter().any(|f| f.verdict != Verdict::Fine && f.seen.contains(words) && !f.remedy.is_empty()), "{words}: {findings:#?}");
     };
+    say(TOPIC, "compression.type is zstd");
     say(TOPIC, "max.message.bytes is 1000");
     say(TOPIC, "1 replica(s), 3 are wanted");
     say(TOPIC, "min.insync.replicas is 1");
@@ -179,13 +183,32 @@ async fn the_last_record_is_found_behind_the_ends_of_transactions() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_waits_for_its_topics_gets_them_once_they_are_made() {
+    let Some(options) = options() else { return };
+    let log = KafkaLog::open(options.clone()).unwrap();
+    let mut member = log.join("g", &[TOPIC]).await.unwrap();
+    let begun = Instant::now();
+    while !log.trouble().is_some_and(|t| t.contains(&options.wire_topic(TOPIC)) && t.contains("does not exist")) {
+        assert!(tokio::time::timeout(Duration::from_millis(20), member.next()).await.is_err(), "there is nothing to assign");
+        assert!(begun.elapsed() < PATIENCE, "{:?}", log.trouble());
+    }
+    make(&options).await;
+    let change = tokio::time::timeout(PATIENCE, member.next()).await.expect("the group notices").unwrap();
+    assert!(matches!(&change, Membership::Assigned(places) if places.len() == usize::from(PARTITIONS)), "{change:?}");
+    assert_eq!(log.trouble(), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_are_found_by_their_time() {
     let Some(options) = options() else { return };
     let log = make(&options).await;
     let key = [7; 16];
     let now_ms = || i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
     log.publish(TOPIC, vec![outgoing(key, 1), outgoing(key, 2)]).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    let written = now_ms();
+    while now_ms() <= written + 1 {
+        tokio::task::yield_now().await;
+    }
     let between = now_ms();
     log.publish(TOPIC, vec![outgoing(key, 3)]).await.unwrap();
     for (since, expected) in [(0, 0), (between, 2), (now_ms() + 60_000, 3)] {

@@ -96,10 +96,13 @@ pub enum Command {
     },
     /// Publishes every event of a service again, for a new consumer of a topic whose oldest records are past their time.
     Republish { service: String },
+    /// Releases side by side: which schema level each process knows, and the one up to which events are written.
+    #[command(subcommand)]
+    Upgrade(UpgradeCommand),
     /// The topics of the distributed edition: plan, apply, verify, list, tail.
     #[command(subcommand)]
     Topics(crate::topics::TopicsCommand),
-    /// Measures this machine with the project's own benchmarks.
+    /// Measures this machine with the project's own benchmarks: on SQLite, or with --config on the PostgreSQL and Kafka that it names.
     Bench(BenchArgs),
     /// Looks at disk, database, log, clock and permissions, and says what is wrong and how to mend it.
     Doctor,
@@ -201,6 +204,14 @@ pub enum DeliveriesCommand {
     Resend { id: String },
 }
 
+#[derive(Debug, Subcommand)]
+pub enum UpgradeCommand {
+    /// Shows each service's processes and levels.
+    Status,
+    /// Lets events of the new release be written. From then on the old release cannot be started again.
+    Finalise,
+}
+
 #[derive(Debug, Args)]
 pub struct BenchArgs {
     #[command(subcommand)]
@@ -289,11 +300,16 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }),
         Command::Recover { service, dry_run } => asynchronously(recover(&common, service, dry_run)),
         Command::Republish { service } => asynchronously(republish(&common, service)),
+        Command::Upgrade(command) => asynchronously(upgrade(&common, command)),
         Command::Topics(command) => {
             let servers = up::servers(&load(&common)?).context("topics belong to the distributed edition: configure [kafka] and [postgres] (--config FILE)")?;
             asynchronously(crate::topics::command(&servers, command, common.json))
         }
-        Command::Bench(args) => asynchronously(bench::command(args.what, args.on, Duration::from_secs(args.seconds), common.json)),
+        Command::Bench(args) => {
+            // On a folder unless a configuration names servers.
+            let servers = if common.config.is_some() { up::servers(&load(&common)?) } else { None };
+            asynchronously(bench::command(args.what, args.on, Duration::from_secs(args.seconds), servers, common.json))
+        }
         Command::Doctor => asynchronously(doctor::command(load(&common)?, common.json)),
     }
 }
@@ -326,6 +342,43 @@ async fn republish(common: &Common, service: String) -> anyhow::Result<ExitCode>
         _ => format!("{service} has published nothing yet"),
     });
     Ok(ExitCode::SUCCESS)
+}
+
+async fn upgrade(common: &Common, command: UpgradeCommand) -> anyhow::Result<ExitCode> {
+    let client = client(common)?;
+    let answer = match command {
+        UpgradeCommand::Status => client.get("/ops/upgrade").await?,
+        UpgradeCommand::Finalise => client.post("/ops/upgrade/finalise", &json!({})).await?,
+    };
+    say(common, &answer, || match answer["state"].as_str() {
+        None => upgrade_text(&answer),
+        Some("already") => format!("level {} was finalised before", answer["level"]),
+        Some(_) => format!("level {} is finalised: events of it are written from now on, and older releases do not start any more", answer["level"]),
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn upgrade_text(answer: &Value) -> String {
+    let (mut rows, mut behind, mut open) = (Vec::new(), 0, 0);
+    for s in answer["services"].as_array().into_iter().flatten() {
+        open += u32::from(s["finalised"].as_u64() < answer["level"].as_u64());
+        for p in s["processes"].as_array().into_iter().flatten() {
+            behind += u32::from(p["level"].as_u64() < answer["level"].as_u64());
+            rows.push(json!({ "service": s["name"], "finalised": s["finalised"], "instance": p["instance"], "release": p["release"], "level": p["level"], "seen": p["seen_at"] }));
+        }
+        if s["processes"].as_array().is_none_or(Vec::is_empty) {
+            rows.push(json!({ "service": s["name"], "finalised": s["finalised"], "instance": "no process" }));
+        }
+    }
+    let verdict = match (behind, open) {
+        (0, 0) => format!("level {} is finalised everywhere", answer["level"]),
+        (0, _) => format!(
+            "every process knows level {}: `hearthline upgrade finalise` lets it be written; until then the older release can be started again",
+            answer["level"]
+        ),
+        (behind, _) => format!("{behind} processes do not know level {} yet", answer["level"]),
+    };
+    format!("{}\n{verdict}", table(&json!({ "rows": rows }), "rows", &["service", "finalised", "instance", "release", "level", "seen"]))
 }
 
 fn report_json(service: &str, report: &Report) -> Value {

@@ -4,12 +4,12 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use hearthline_contracts::{facts, topics, wire};
-use hearthline_eventing::{DeliveryState, Kernel, Log, Requested, deliveries, now_us, parking, republishing, request_republish};
+use hearthline_contracts::{LEVEL, facts, topics, wire};
+use hearthline_eventing::{DeliveryState, Kernel, Log, Requested, deliveries, now_us, parking, republishing, request_republish, upgrade};
 use hearthline_nhs::DeliveryId;
 use hearthline_runtime::auth::Role;
 use hearthline_runtime::http::{Command, PathOf, Problem, QueryOf, Route, Scope, invalid_field, not_found, rejected, unavailable};
-use hearthline_runtime::service::{audit, rfc3339};
+use hearthline_runtime::service::{audit, rfc3339, uuid_of};
 use hearthline_store::Managed;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -45,6 +45,8 @@ pub fn routes() -> Vec<Route<Ops>> {
         Route::post("/ops/parked/discard", OPERATORS, Scope::Any, discard_parked),
         Route::post("/ops/rebuild", OPERATORS, Scope::Any, rebuild),
         Route::post("/ops/republish", OPERATORS, Scope::Any, republish),
+        Route::get("/ops/upgrade", OPERATORS, Scope::Any, upgrade_status),
+        Route::post("/ops/upgrade/finalise", OPERATORS, Scope::Any, upgrade_finalise),
     ]
 }
 
@@ -105,6 +107,10 @@ impl Ops {
             }));
         }
         Ok(json!({ "services": services, "settled": settled, "ready": true, "as_of": rfc3339(now) }))
+    }
+
+    fn stores(&self) -> Vec<(&'static str, Arc<dyn hearthline_eventing::Store>)> {
+        self.services.iter().map(|s| (s.name, s.kernel.store.clone())).collect()
     }
 
     fn find(&self, service: &str) -> Result<&Operated, Problem> {
@@ -310,6 +316,48 @@ async fn republish(State(ops): State<Ops>, command: Command<Republish>) -> Resul
         Requested::Nothing => ("nothing_published", 0, 0),
     };
     Ok(Json(json!({ "service": s.name, "state": state, "sent": sent, "of": of })))
+}
+
+fn process_json(p: &hearthline_eventing::Process) -> Value {
+    json!({
+        "instance": uuid_of(p.instance).to_string(),
+        "release": p.release,
+        "level": p.level,
+        "started_at": rfc3339(p.started_at),
+        "seen_at": rfc3339(p.seen_at),
+    })
+}
+
+/// The schema level of every living process, and the one up to which events are written.
+async fn upgrade_status(State(ops): State<Ops>) -> Result<Json<Value>, Problem> {
+    let services: Vec<Value> = upgrade::status(&ops.stores(), now_us())
+        .await?
+        .iter()
+        .map(|s| json!({ "name": s.service, "finalised": s.finalised, "processes": s.processes.iter().map(process_json).collect::<Vec<_>>() }))
+        .collect();
+    Ok(Json(json!({ "level": LEVEL, "services": services })))
+}
+
+/// Lets events of this release's level be written, if every living process knows it.
+async fn upgrade_finalise(State(ops): State<Ops>, command: Command<Nothing>) -> Result<Json<Value>, Problem> {
+    let now = now_us();
+    let state = match upgrade::finalise(&ops.stores(), LEVEL, now).await? {
+        upgrade::Finalised::Behind(behind) => {
+            let who: Vec<String> =
+                behind.iter().map(|(service, p)| format!("{service} {} (release {}, level {})", uuid_of(p.instance), p.release, p.level)).collect();
+            return Err(rejected("upgrade_behind", format!("level {LEVEL} is not known to every process: upgrade or stop {}", who.join(", "))));
+        }
+        upgrade::Finalised::Already => "already",
+        upgrade::Finalised::Done => {
+            for s in ops.services.iter() {
+                s.kernel.composer.deployment.level.finalise(LEVEL);
+                let row = audit(&command.caller, "upgrade_finalised", None, format!("level {LEVEL}"), now);
+                s.kernel.store.append(hearthline_eventing::Unit { audit: vec![row], ..Default::default() }).await?;
+            }
+            "done"
+        }
+    };
+    Ok(Json(json!({ "level": LEVEL, "state": state })))
 }
 
 #[derive(Deserialize)]

@@ -300,7 +300,8 @@ fn verifier_options(config: &Config, issuer: Option<&Issuer>) -> VerifierOptions
     VerifierOptions { issuer: config.auth.issuer.clone(), audience: config.auth.audience.clone(), leeway_s: config.auth.clock_leeway_s, keys }
 }
 
-fn views(service: &str) -> (&'static hearthline_contracts::topics::Topic, Vec<Arc<dyn View>>) {
+/// The topic and the projections of a service.
+pub fn views(service: &str) -> (&'static hearthline_contracts::topics::Topic, Vec<Arc<dyn View>>) {
     match service {
         hearthline_call_intake::NAME => (hearthline_call_intake::TOPIC, hearthline_call_intake::views()),
         hearthline_clinical_outcome::NAME => (hearthline_clinical_outcome::TOPIC, hearthline_clinical_outcome::views()),

@@ -311,7 +311,7 @@ impl Partition {
         if version > last + 1 {
             return Ok(Judged::Aside { held: true, why: format!("version {} of its stream is not here yet", last + 1) });
         }
-        if parts.envelope.least_reader_revision > crate::compose::READER_REVISION {
+        if parts.envelope.least_reader_revision > self.kernel.composer.deployment.level.highest() {
             return aside(false, "it needs a newer reader: upgrade this service");
         }
         let Some(topic) = topics::by_name(self.topic) else {

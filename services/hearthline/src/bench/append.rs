@@ -1,14 +1,14 @@
 //! Whole append units: expected version, idempotency claim, sealed personal part, key creation for each new stream; ten
 //! events a stream.
 
+use super::bed::Bed;
 use super::{Figure, Options, histogram, ms};
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use hearthline_contracts::call::{CallEvent, CallOpened, CallOpenedPersonal};
-use hearthline_contracts::envelope::{ActorRole, Environment};
+use hearthline_contracts::envelope::ActorRole;
 use hearthline_contracts::{topics, wire};
 use hearthline_eventing::{Actor, Answer, Cause, Claim, ClaimRule, Composer, NewEvent, Occurred, Store, Unit, now_us};
 use hearthline_nhs::StreamId;
-use hearthline_runtime::connect::Backend;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,9 +18,8 @@ const EVENTS_A_STREAM: u64 = 10;
 pub async fn append(options: &Options, callers: &[usize]) -> anyhow::Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for &callers in callers {
-        let folder = tempfile::tempdir_in(&options.folder).context("no folder for the measurement")?;
-        let backend = Backend::open(folder.path(), None, Environment::Test, "X26").await?;
-        let connected = backend.connect("call-intake", &topics::CALL, Vec::new()).await?;
+        let bed = Bed::make(options).await?;
+        let connected = bed.connect("call-intake", &topics::CALL, Vec::new()).await?;
         let kernel = hearthline_eventing::Kernel::new("call-intake", &topics::CALL, &connected.ports);
         let until = Instant::now() + options.seconds;
         let mut tasks = tokio::task::JoinSet::new();
@@ -35,14 +34,14 @@ pub async fn append(options: &Options, callers: &[usize]) -> anyhow::Result<Vec<
         }
         let seconds = begun.elapsed().as_secs_f64();
         figures.push(Figure {
-            what: "append unit, SQLite".to_owned(),
+            what: format!("append unit, {}", bed.named()),
             callers,
             per_second: all.len() as f64 / seconds,
             p50_ms: ms(all.value_at_quantile(0.5)),
             p99_ms: ms(all.value_at_quantile(0.99)),
         });
         connected.store.close().await;
-        backend.close().await;
+        bed.clear().await?;
     }
     Ok(figures)
 }

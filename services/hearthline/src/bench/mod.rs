@@ -3,6 +3,7 @@
 //! Every durable figure is printed beside the folder's fdatasync rate, because that is what bounds it.
 
 mod append;
+mod bed;
 mod calls;
 mod latency;
 mod load;
@@ -10,6 +11,7 @@ mod rebuild;
 mod system;
 
 use crate::cli::BenchCommand;
+use hearthline_runtime::connect::Servers;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -21,6 +23,8 @@ pub struct Options {
     /// Where the files go; a folder of its own is made in it and removed afterwards.
     pub folder: PathBuf,
     pub seconds: Duration,
+    /// Where they are configured: measured on PostgreSQL and Kafka instead.
+    pub servers: Option<Servers>,
 }
 
 /// One line of a table of figures.
@@ -40,9 +44,9 @@ impl std::fmt::Display for Figure {
 }
 
 /// `hearthline bench …`
-pub async fn command(what: BenchCommand, on: Option<PathBuf>, seconds: Duration, json: bool) -> anyhow::Result<ExitCode> {
+pub async fn command(what: BenchCommand, on: Option<PathBuf>, seconds: Duration, servers: Option<Servers>, json: bool) -> anyhow::Result<ExitCode> {
     let folder = on.unwrap_or_else(std::env::temp_dir);
-    let options = Options { folder, seconds };
+    let options = Options { folder, seconds, servers };
     let rate = sync_rate(&options.folder)?;
     if !json {
         println!("{} cores; fdatasync {rate:.0}/s on {}", std::thread::available_parallelism().map_or(1, usize::from), options.folder.display());

@@ -1,20 +1,18 @@
 //! Rebuilding the KPI views from an archive.
 
+use super::bed::Bed;
 use super::{Figure, Options};
-use anyhow::Context;
 use hearthline_contracts::call as pb;
 use hearthline_contracts::envelope::{Envelope, Environment};
 use hearthline_contracts::topics::Topic;
 use hearthline_contracts::{outcome, topics, types, wire};
 use hearthline_eventing::{Consumed, Fact, Unit, now_us};
-use hearthline_runtime::connect::Backend;
 use std::time::Instant;
 
 /// Events a second, replayed, folded and compared by checksum with the living views; then also swapped into their place.
 pub async fn rebuild(options: &Options, events: u64) -> anyhow::Result<Vec<Figure>> {
-    let folder = tempfile::tempdir_in(&options.folder).context("no folder for the measurement")?;
-    let backend = Backend::open(folder.path(), None, Environment::Test, "X26").await?;
-    let connected = backend.connect(hearthline_kpi_projection::NAME, hearthline_kpi_projection::TOPIC, hearthline_kpi_projection::views()).await?;
+    let bed = Bed::make(options).await?;
+    let connected = bed.connect(hearthline_kpi_projection::NAME, hearthline_kpi_projection::TOPIC, hearthline_kpi_projection::views()).await?;
     let store = &connected.store;
     let mut made = 0;
     let mut facts = Vec::new();
@@ -33,11 +31,11 @@ pub async fn rebuild(options: &Options, events: u64) -> anyhow::Result<Vec<Figur
         let done = store.rebuild(swap).await?;
         let seconds = begun.elapsed().as_secs_f64();
         anyhow::ensure!(done.live == done.rebuilt, "the rebuilt views differ from the living ones");
-        let what = format!("KPI rebuild, {} events, {what}", done.facts);
+        let what = format!("KPI rebuild, {}, {} events, {what}", bed.named(), done.facts);
         figures.push(Figure { what, callers: 1, per_second: done.facts as f64 / seconds, p50_ms: 0.0, p99_ms: 0.0 });
     }
     store.close().await;
-    backend.close().await;
+    bed.clear().await?;
     Ok(figures)
 }
 

@@ -158,7 +158,7 @@ impl World {
         let topic = topics::ALL.iter().find(|t| t.context == E::CONTEXT).expect("every context has a topic");
         let composer = Composer {
             topic,
-            deployment: Deployment { environment: self.environment, controller_ods: CONTROLLER.into(), incarnation: 1 },
+            deployment: Deployment { environment: self.environment, controller_ods: CONTROLLER.into(), incarnation: 1, level: Default::default() },
             keyring: Keyring::new(service, self.backend.keys().expect("a folder")),
         };
         let expected = {
