@@ -36,7 +36,7 @@ postgres_port=19432
 pgbouncer_port=19433
 pgbouncer=no
 
-# Takes `--folder F` and what was told to `up` last; call it once the folder is known.
+# Once the folder is known: its parts, and what `up` was told last.
 open_folder() {
   case "$folder" in /*) ;; *) folder="$PWD/$folder" ;; esac
   case "$folder" in *[[:space:]\'\"\\]*) fail "the folder's path has a space or a quote, which the Kafka and PostgreSQL settings files cannot hold: $folder" ;; esac

@@ -69,8 +69,11 @@ from unnest(array[:'database', :'keyring_database']) as name where not exists (s
 select format('alter database %I owner to hearthline_ddl', datname)
 from pg_database where datname in (:'database', :'keyring_database') and datdba <> 'hearthline_ddl'::regrole \gexec
 
-select format('revoke all on database %I from public', database), format('grant connect on database %I to %s', database, string_agg(quote_ident(name), ', '))
-from unnest(array[:'database', :'keyring_database']) as database, login_role where name <> 'hearthline_ddl' group by database \gexec
+-- kpi-projection never knows who anyone is: it has no business in the keyring.
+select format('revoke all on database %I from public, hearthline_kpi_projection', database),
+  format('grant connect on database %I to %s', database, string_agg(quote_ident(name), ', '))
+from (values (:'database', ''), (:'keyring_database', 'hearthline_kpi_projection')) as entered (database, but_for), login_role
+where name not in ('hearthline_ddl', but_for) group by database \gexec
 grant connect on database :"database" to hearthline_kpi_reader;
 
 \connect :"database"

@@ -10,6 +10,7 @@ mod contract_keyring;
 mod contract_log;
 mod contract_store;
 mod demo;
+mod deploy;
 mod faults;
 mod needles;
 mod outward;

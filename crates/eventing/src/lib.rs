@@ -31,7 +31,7 @@ mod upkeep;
 mod value;
 mod view;
 
-pub use compose::{ComposeError, Composer, Deployment, OpenError, PersonalBytes};
+pub use compose::{ComposeError, Composer, Deployment, OpenError, PersonalBytes, READER_REVISION};
 pub use event::{Actor, Cause, EventRow, Fact, NewEvent, Occurred, Recorded};
 pub use kernel::{Attempted, Kernel, NotNow, Opened, Ports, Stopped, Workers, retrying};
 pub use keyring::{Access, GRANTS, Keyring, Lookup};

@@ -3,8 +3,22 @@
 use anyhow::{Context, bail};
 use hearthline_runtime::admin::AdminFile;
 use serde_json::Value;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
+
+/// The answer of `/readyz` at `listen`; needs no token. An address that stands for every one of this machine's is asked by loopback.
+pub async fn readiness(listen: SocketAddr) -> anyhow::Result<Value> {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    let url = format!("http://{}/readyz", SocketAddr::new(ip, listen.port()));
+    let http = hearthline_runtime::client::build(|c| c.timeout(Duration::from_secs(3)).no_proxy())?;
+    let response = http.get(&url).send().await.with_context(|| format!("nothing answers at {url}"))?;
+    response.json().await.with_context(|| format!("what answers at {url} is not Hearthline"))
+}
 
 /// A client of one running process, with the operator's token of its folder.
 pub struct Client {

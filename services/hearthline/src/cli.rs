@@ -3,7 +3,10 @@
 //! Commands that look at a running process find it by the `admin.json` of its data folder and speak HTTP with it; nothing here
 //! opens the files of a running process.
 
-use crate::{admin_client::Client, bench, demo, doctor, up};
+use crate::{
+    admin_client::{self, Client},
+    bench, demo, doctor, up,
+};
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use hearthline_eventing::recover::Report;
@@ -69,6 +72,8 @@ pub enum Command {
     Token(TokenArgs),
     /// Says how the running process is doing.
     Status,
+    /// Asks whatever listens at server.listen on this machine whether it is ready; exit code 1 when it is not. For a container's health check.
+    Ready,
     /// Records that could not be taken: list, show, retry, discard.
     #[command(subcommand)]
     Parked(ParkedCommand),
@@ -271,6 +276,12 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let status = client(&common)?.get("/ops/status").await?;
             say(&common, &status, || status_text(&status));
             Ok(if status["settled"] == Value::Bool(true) || status["ready"] == Value::Bool(true) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }),
+        Command::Ready => asynchronously(async {
+            let report = admin_client::readiness(load(&common)?.server.listen).await?;
+            let ready = report["status"] == "ok";
+            say(&common, &report, || readiness_text(&report));
+            Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }),
         Command::Parked(command) => asynchronously(parked(&common, command)),
         Command::Deliveries(command) => asynchronously(deliveries(&common, command)),
@@ -526,6 +537,14 @@ fn status_text(status: &Value) -> String {
     }
     lines.push(if status["settled"] == Value::Bool(true) { "everything is settled".to_owned() } else { "work is under way".to_owned() });
     lines.join("\n")
+}
+
+/// What is not well, a line each.
+fn readiness_text(report: &Value) -> String {
+    let failing = report["checks"].as_array().into_iter().flatten().filter(|check| check["ok"] != Value::Bool(true));
+    let lines: Vec<String> =
+        failing.map(|check| format!("{}: {}", check["name"].as_str().unwrap_or("?"), check["problem"].as_str().unwrap_or("failing"))).collect();
+    if lines.is_empty() { "ready".to_owned() } else { lines.join("\n") }
 }
 
 async fn parked(common: &Common, command: ParkedCommand) -> anyhow::Result<ExitCode> {
