@@ -33,8 +33,8 @@ pub struct InPostgres(Postgres, Folder);
 impl KeyringAdapter for InPostgres {
     async fn open(&self) -> Arc<dyn KeyStore> {
         let kek = self.1.file("kek");
-        PostgresKeyring::migrate(self.0.database.clone(), &[(self.0.database.role.clone(), &["call"])], &kek).await.expect("the tables are made");
-        Arc::new(PostgresKeyring::open(self.0.database.clone(), &kek).await.expect("the keyring opens"))
+        PostgresKeyring::migrate(self.0.database.clone(), "keyring", &[(self.0.database.role.clone(), &["call"])], &kek).await.expect("the tables are made");
+        Arc::new(PostgresKeyring::open(self.0.database.clone(), "keyring".to_owned(), &kek).await.expect("the keyring opens"))
     }
 }
 

@@ -155,6 +155,35 @@ impl KafkaAdmin {
         }
     }
 
+    /// Deletes the topics and the groups of a deployment that has prefixes, with all that they hold, for good; refused without
+    /// prefixes, for those are somebody's. One that is not there is no error. No process of the deployment may run.
+    pub async fn remove(&self) -> Result<(), LogError> {
+        if self.options.topic_prefix.is_empty() || self.options.group_prefix.is_empty() {
+            return Err(LogError::Misconfigured(
+                "topics and groups are deleted only where kafka.topic_prefix and kafka.group_prefix tell them from others'".to_owned(),
+            ));
+        }
+        self.not_with_tokens()?;
+        let admin = self.admin()?;
+        let patience = AdminOptions::new().request_timeout(Some(self.options.answer)).operation_timeout(Some(self.options.answer));
+        let topics: Vec<String> = ALL.iter().map(|t| self.options.wire_topic(t.name)).collect();
+        let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+        let deleted = admin.delete_topics(&names, &patience).await.map_err(|e| self.failed(&admin, &e))?;
+        let groups: Vec<String> = FLOWS.iter().map(|f| self.options.wire_group(f.service)).collect();
+        let names: Vec<&str> = groups.iter().map(String::as_str).collect();
+        let left = admin.delete_groups(&names, &patience).await.map_err(|e| self.failed(&admin, &e))?;
+        for result in deleted.into_iter().chain(left) {
+            match result {
+                Ok(_) | Err((_, Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::GroupIdNotFound)) => {}
+                Err((name, code @ (Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed | Code::GroupAuthorizationFailed))) => {
+                    return Err(LogError::Misconfigured(format!("{name}: no right to delete it ({code})")));
+                }
+                Err((name, code)) => return Err(error_of(code, &name)),
+            }
+        }
+        Ok(())
+    }
+
     /// Looks at brokers, topics and rights as the service that the options name, or as an operator where they name none.
     pub async fn verify(&self, replication: Replication) -> Vec<Finding> {
         let looking = self.clone();

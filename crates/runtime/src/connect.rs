@@ -21,6 +21,8 @@ pub const CONNECTIONS: u32 = STORE_CONNECTIONS + KEYRING_CONNECTIONS;
 pub const OWNER: &str = "hearthline_ddl";
 /// Where outsiders find the figures, and their group.
 const OUTSIDERS: (&str, &str) = ("kpi_v1", "hearthline_kpi_reader");
+/// Where the keys lie in their database.
+const KEYRING: &str = "keyring";
 /// How long a stopping process waits for Kafka's clients.
 const KAFKA_LEAVES: Duration = Duration::from_secs(5);
 
@@ -105,10 +107,11 @@ impl Backend {
             }
             Behind::Servers { servers, logs } => {
                 let database = servers.database(&servers.postgres.database, &role(service))?;
-                let options = PostgresOptions { service, topic, database, schema: schema(service), views, faults: Arc::new(NoFaults) };
+                let options = PostgresOptions { service, topic, database, schema: servers.schema(service), views, faults: Arc::new(NoFaults) };
                 let store = PostgresStore::open(options).await.map_err(failed)?;
                 let keys: Arc<dyn KeyStore> = if opens_keys(service) {
-                    Arc::new(PostgresKeyring::open(servers.database(&servers.postgres.keyring_database, &role(service))?, &servers.kek_file).await?)
+                    let database = servers.database(&servers.postgres.keyring_database, &role(service))?;
+                    Arc::new(PostgresKeyring::open(database, servers.schema(KEYRING), &servers.kek_file).await?)
                 } else {
                     Arc::new(NoKeyring(service))
                 };
@@ -207,15 +210,39 @@ impl Servers {
     /// Makes the tables of one service, as their owner.
     pub async fn migrate(&self, service: &'static str, views: &[Arc<dyn View>]) -> Result<(), ConnectError> {
         let owner = self.database(&self.postgres.database, OWNER)?;
-        let outsiders = (service == "kpi-projection").then(|| (OUTSIDERS.0.to_owned(), OUTSIDERS.1.to_owned()));
-        let tenancy = Tenancy { schema: schema(service), role: role(service), outsiders };
+        let outsiders = (service == "kpi-projection").then(|| (self.schema(OUTSIDERS.0), OUTSIDERS.1.to_owned()));
+        let tenancy = Tenancy { schema: self.schema(service), role: role(service), outsiders };
         hearthline_store::migrate(&owner, &tenancy, views).await.map(drop).map_err(|source| ConnectError::Store { service, source })
     }
 
     /// Makes the keyring's tables, and the key-encryption key where there is no key yet.
     pub async fn migrate_keyring(&self) -> Result<(), ConnectError> {
         let grants: Vec<(String, &[&str])> = GRANTS.iter().map(|(service, contexts)| (role(service), *contexts)).collect();
-        Ok(PostgresKeyring::migrate(self.database(&self.postgres.keyring_database, OWNER)?, &grants, &self.kek_file).await?)
+        let owner = self.database(&self.postgres.keyring_database, OWNER)?;
+        Ok(PostgresKeyring::migrate(owner, &self.schema(KEYRING), &grants, &self.kek_file).await?)
+    }
+
+    /// The schema of a service's tables: its name in SQL after the deployment's prefix.
+    pub fn schema(&self, service: &str) -> String {
+        format!("{}{}", self.postgres.schema_prefix, sql_name(service))
+    }
+
+    /// Drops every schema of a deployment that has a prefix, with all that is in it, for good; without a prefix it is refused, for
+    /// that is somebody's record. No process of the deployment may run.
+    pub async fn drop_schemas(&self, services: &[&'static str]) -> Result<(), ConnectError> {
+        let failed = |service| move |source| ConnectError::Store { service, source };
+        if self.postgres.schema_prefix.is_empty() {
+            let why = "schemas are dropped only where postgres.schema_prefix tells them from others'".to_owned();
+            return Err(failed("deployment")(StoreError::Refused(why)));
+        }
+        let owner = self.database(&self.postgres.database, OWNER)?;
+        hearthline_store::drop_schemas(&owner, &[self.schema(OUTSIDERS.0)]).await.map_err(failed("kpi-projection"))?;
+        for service in services {
+            let schema = self.schema(service);
+            hearthline_store::drop_schemas(&owner, &[hearthline_store::rebuild_schema(&schema), schema]).await.map_err(failed(service))?;
+        }
+        let keyring = self.database(&self.postgres.keyring_database, OWNER)?;
+        hearthline_store::drop_schemas(&keyring, &[self.schema(KEYRING)]).await.map_err(failed("keyring"))
     }
 }
 
@@ -242,11 +269,11 @@ impl KeyStore for NoKeyring {
 
 /// The role as which a service runs.
 pub fn role(service: &str) -> String {
-    format!("hearthline_{}", schema(service))
+    format!("hearthline_{}", sql_name(service))
 }
 
-/// The schema of a service's tables.
-pub fn schema(service: &str) -> String {
+/// The name of a service in SQL.
+fn sql_name(service: &str) -> String {
     service.replace('-', "_")
 }
 

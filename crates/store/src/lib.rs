@@ -15,7 +15,7 @@ mod writer;
 pub use keyring::{KEYRING_CONNECTIONS, PostgresKeyring, SqliteKeyring};
 pub use postgres::{Database, PostgresOptions, PostgresStore, STORE_CONNECTIONS, Tls};
 pub use rebuild::{Rebuilt, checksum};
-pub use schema::{Tenancy, migrate};
+pub use schema::{Tenancy, drop_schemas, migrate, rebuild_schema};
 pub use sqlite::{Options, SqliteStore};
 
 use async_trait::async_trait;

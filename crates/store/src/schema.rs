@@ -78,7 +78,7 @@ pub struct Tenancy {
 pub async fn migrate(owner: &Database, tenancy: &Tenancy, views: &[Arc<dyn View>]) -> Result<Vec<&'static str>, StoreError> {
     let Tenancy { schema, role, outsiders } = tenancy;
     for name in [Some(schema), Some(role)].into_iter().flatten().chain(outsiders.iter().flat_map(|(a, b)| [a, b])) {
-        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') {
+        if !is_plain(name) {
             return Err(StoreError::Refused(format!("{name:?} does not do as the name of a schema or role: lower-case letters, digits and _")));
         }
     }
@@ -146,8 +146,29 @@ async fn run(conn: &mut PgConn, schema: &str, role: &str, outsiders: Option<&(St
     Ok(ran)
 }
 
+/// Drops schemas of one deployment with all that is in them, as the role that owns them; one that is not there is no error.
+pub async fn drop_schemas(owner: &Database, schemas: &[String]) -> Result<(), StoreError> {
+    let mut sql = String::new();
+    for schema in schemas {
+        if !is_plain(schema) {
+            return Err(StoreError::Refused(format!("{schema:?} does not do as the name of a schema: lower-case letters, digits and _")));
+        }
+        sql.push_str(&format!("drop schema if exists {schema} cascade;\n"));
+    }
+    let place = Place { database: owner.clone(), schema: "public".to_owned() };
+    let mut conn = place.connect().await?;
+    let done = conn.batch(sql).await;
+    crate::writer::WriterConn::close(conn).await;
+    done.map_err(|e| StoreError::Unavailable(format!("schemas are not dropped: {e}")))
+}
+
+/// Whether a name of a schema or role needs no quoting.
+pub(crate) fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
 /// Where the views of a schema are rebuilt.
-pub(crate) fn rebuild_schema(schema: &str) -> String {
+pub fn rebuild_schema(schema: &str) -> String {
     format!("{schema}_rebuild")
 }
 

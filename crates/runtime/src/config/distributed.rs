@@ -11,6 +11,7 @@ pub(super) fn postgres(r: &mut Reader, environment: Environment) -> Option<Postg
     let port = r.number("postgres.port", 5432, 1..=65_535, "");
     let database = r.parsed("postgres.database", "hearthline", NAME, identifier);
     let keyring_database = r.parsed("postgres.keyring_database", "hearthline_keyring", NAME, identifier);
+    let schema_prefix = r.parsed("postgres.schema_prefix", "", "lower-case letters, digits and _, at most 24, the first no digit", schema_prefix);
     let password_folder = r.path("postgres.password_folder");
     let tls = r.parsed("postgres.tls", "verify_full", "verify_full, or disabled", |text| match text {
         "disabled" => Some(PostgresTls::Disabled),
@@ -33,7 +34,7 @@ pub(super) fn postgres(r: &mut Reader, environment: Environment) -> Option<Postg
         );
         return None;
     };
-    Some(Postgres { host, port, database, keyring_database, password_folder, tls, ca_file })
+    Some(Postgres { host, port, database, keyring_database, schema_prefix, password_folder, tls, ca_file })
 }
 
 pub(super) fn kafka(r: &mut Reader, environment: Environment) -> Option<Kafka> {
@@ -111,6 +112,12 @@ fn host(text: &str) -> Option<String> {
 fn identifier(text: &str) -> Option<String> {
     let fits = (1..=63).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
     fits.then(|| text.to_owned())
+}
+
+/// Leaves room for the longest name of a schema among PostgreSQL's 63 characters.
+fn schema_prefix(text: &str) -> Option<String> {
+    let fits = text.is_empty() || (text.len() <= 24 && !text.starts_with(|c: char| c.is_ascii_digit()) && !text.starts_with("pg_"));
+    if text.is_empty() { Some(String::new()) } else { identifier(text).filter(|_| fits) }
 }
 
 fn prefix(text: &str) -> Option<String> {

@@ -252,6 +252,8 @@ pub struct Postgres {
     pub database: String,
     /// The database of the data keys, with backups of its own.
     pub keyring_database: String,
+    /// Before the name of every schema, so that several deployments may share a cluster.
+    pub schema_prefix: String,
     /// A file for each role, named as the role, holds its password.
     pub password_folder: PathBuf,
     pub tls: PostgresTls,
