@@ -113,6 +113,8 @@ pub struct Outcome {
     pub timings: Timings,
     /// The page that shows the figures, with a token in its fragment.
     pub page: String,
+    /// Before the names of this run's schemas on the servers, where it ran on some.
+    pub schema_prefix: Option<String>,
     /// What came out otherwise than it went in; empty when all is well.
     pub differences: Vec<String>,
 }

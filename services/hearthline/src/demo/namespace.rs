@@ -98,6 +98,11 @@ impl Namespace {
         format!("PostgreSQL {}:{} and Kafka {}, as demo {}", postgres.host, postgres.port, kafka.brokers, self.name)
     }
 
+    /// Before the names of its schemas.
+    pub fn schema_prefix(&self) -> &str {
+        &self.servers.postgres.schema_prefix
+    }
+
     fn admin(&self) -> anyhow::Result<KafkaAdmin> {
         Ok(KafkaAdmin::new(self.servers.kafka_options("operator", &std::process::id().to_string()))?)
     }

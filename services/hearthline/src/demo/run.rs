@@ -62,6 +62,7 @@ async fn in_folder(options: &Options, folder: &Path) -> anyhow::Result<Outcome> 
         progress.say(&namespace.left());
         return outcome;
     }
+    progress.say("dropping tables and topics");
     let removed = namespace.remove().await;
     let outcome = outcome?;
     removed.map(|()| outcome)
@@ -98,7 +99,11 @@ async fn week(options: &Options, folder: &Path, namespace: Option<&Namespace>, p
     if let Some(namespace) = namespace {
         progress.say(&format!("on {}", namespace.place()));
     }
-    progress.say("starting the hub and the systems around it");
+    progress.say(if namespace.is_some() {
+        "making tables and topics, starting the services and the systems around them"
+    } else {
+        "starting the hub and the systems around it"
+    });
     let stage = Stage::set(options, folder, namespace, Arc::new(week), &files).await?;
     let mut timings = Timings { start_ms: ms(began.elapsed()), ..Timings::default() };
 
@@ -120,7 +125,8 @@ async fn week(options: &Options, folder: &Path, namespace: Option<&Namespace>, p
     timings.settle_ms = ms(since.elapsed());
     timings.total_ms = ms(began.elapsed());
 
-    let outcome = stage.outcome(options, &fed, files_acknowledged, files.unreadable, &status, timings).await?;
+    let mut outcome = stage.outcome(options, &fed, files_acknowledged, files.unreadable, &status, timings).await?;
+    outcome.schema_prefix = namespace.map(|namespace| namespace.schema_prefix().to_owned());
     Ok((stage, outcome))
 }
 
@@ -430,6 +436,7 @@ impl Stage {
             },
             timings,
             page: format!("http://{page}/#token={}", self.hub.token(Role::Analyst)),
+            schema_prefix: None,
             differences: differences.0,
             kpi,
         })
