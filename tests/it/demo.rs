@@ -1,7 +1,13 @@
-//! The demonstration, from the command line: an undisturbed week, and the same week with the serving process killed twenty times.
+//! The demonstration, from the command line: an undisturbed week, the same week with the serving process killed twenty times, and the
+//! same week on Kafka and PostgreSQL with a process for each service, seven of them killed.
 
 use crate::binary;
+use hearthline_contracts::topics::ALL;
+use hearthline_log_kafka::{KafkaAdmin, KafkaOptions, Replication};
+use hearthline_tests::servers::server;
 use serde_json::Value;
+use sqlx::{Connection, PgConnection};
+use std::io::Write;
 
 const SEED: &str = "20171";
 
@@ -53,6 +59,61 @@ fn a_week_comes_out_as_it_went_in_and_twenty_kills_change_nothing_of_it() {
     for what in ["documents", "mails", "orders", "acknowledged", "residents"] {
         assert_eq!(killed["counts"][what], undisturbed["counts"][what], "{what}");
     }
+}
+
+/// A configuration that leads to the servers at hand.
+fn servers() -> Option<tempfile::NamedTempFile> {
+    let (kafka, postgres) = (server("kafka", "HEARTHLINE_TEST_KAFKA"), server("postgres", "HEARTHLINE_TEST_POSTGRES"));
+    let passwords = server("postgres", "HEARTHLINE_TEST_POSTGRES_PASSWORDS")?;
+    let (kafka, postgres) = (kafka?, postgres?);
+    let (_, place) = postgres.rsplit_once('@').expect("the address names a role");
+    let (host, port) = place.split('/').next().and_then(|place| place.rsplit_once(':')).expect("the address names host and port");
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file can be made");
+    write!(
+        file,
+        "[postgres]\nhost = \"{host}\"\nport = {port}\npassword_folder = \"{passwords}\"\ntls = \"disabled\"\n[kafka]\nbrokers = \"{kafka}\"\nreplication_factor = 1\n"
+    )
+    .expect("written");
+    Some(file)
+}
+
+/// Schemas and topics of a run are gone from the servers.
+async fn nothing_is_left(schema_prefix: &str) {
+    let admin = std::env::var("HEARTHLINE_TEST_POSTGRES").expect("it is at hand");
+    let (cluster, _) = admin.rsplit_once('/').expect("the address names a database");
+    for database in ["hearthline", "hearthline_keyring"] {
+        let mut conn = PgConnection::connect(&format!("{cluster}/{database}")).await.expect("the database answers");
+        let left: Vec<String> = sqlx::query_scalar("select nspname::text from pg_namespace where starts_with(nspname::text, $1)")
+            .bind(schema_prefix)
+            .fetch_all(&mut conn)
+            .await
+            .expect("the catalogue can be read");
+        assert_eq!(left, Vec::<String>::new(), "schemas in {database}");
+    }
+    let brokers = std::env::var("HEARTHLINE_TEST_KAFKA").expect("it is at hand");
+    let topic_prefix = format!("{}.", schema_prefix.trim_end_matches('_').replace('_', "-"));
+    let options = KafkaOptions { topic_prefix, ..KafkaOptions::new(brokers, "") };
+    let findings = KafkaAdmin::new(options).expect("sound options").verify(Replication::of(1)).await;
+    let missing = findings.iter().filter(|finding| finding.seen.ends_with("is missing")).count();
+    assert_eq!(missing, ALL.len(), "{findings:?}");
+}
+
+#[tokio::test]
+async fn the_distributed_edition_comes_to_the_same_figures_although_each_service_is_killed() {
+    let Some(config) = servers() else { return };
+    let path = config.path().to_str().expect("a readable path");
+    let apart = demo(&["--distributed", "--kills", "7", "--config", path]);
+    shows_the_week_of_the_scoping_guide(&apart);
+    let killed = apart["counts"]["killed"].as_object().expect("kills by service");
+    assert_eq!(killed.len(), hearthline::up::SERVICES.len(), "each service: {killed:?}");
+    assert!(apart["counts"]["processes"].as_u64() > Some(killed.len() as u64), "some have two processes");
+    let together = demo(&[]);
+    assert_eq!(apart["monday"], together["monday"]);
+    assert_eq!(apart["kpi_checksum"], together["kpi_checksum"], "the same figures");
+    for what in ["documents", "mails", "orders", "acknowledged", "residents"] {
+        assert_eq!(apart["counts"][what], together["counts"][what], "{what}");
+    }
+    nothing_is_left(apart["schema_prefix"].as_str().expect("the run names its schemas")).await;
 }
 
 #[test]

@@ -193,11 +193,14 @@ impl Lease {
 
     /// Lets another take it over at once.
     pub async fn give_up(&self) {
-        let held = self.0.state.borrow().held;
-        self.lose();
+        let held = self.0.state.send_if_modified(|s| {
+            s.leads = false;
+            std::mem::take(&mut s.held)
+        });
         if !held {
             return;
         }
+        tracing::info!(service = self.0.store.service(), "the lease is given up");
         let unit = Unit { lease: Some((self.0.instance, crate::now_us(), NEVER_OVER)), ..Unit::default() };
         match tokio::time::timeout(GIVE_UP_WITHIN, self.0.store.append(unit)).await {
             Ok(Ok(_)) => {}

@@ -578,6 +578,15 @@ mod tests {
         assert_eq!(RETENTION, RETENTION_MS.to_string());
     }
 
+    #[tokio::test]
+    async fn topics_that_no_prefix_tells_from_others_are_never_deleted() {
+        for (topic_prefix, group_prefix) in [("", "north-"), ("north.", "")] {
+            let (topic_prefix, group_prefix) = (topic_prefix.to_owned(), group_prefix.to_owned());
+            let options = KafkaOptions { topic_prefix, group_prefix, ..KafkaOptions::new("127.0.0.1:1", "") };
+            assert!(matches!(KafkaAdmin::new(options).unwrap().remove().await, Err(LogError::Misconfigured(_))));
+        }
+    }
+
     #[test]
     fn each_service_gets_the_least_rights_that_work() {
         let principals = BTreeMap::from([("pas-gateway".to_owned(), "User:CN=gateway,O=Trust".to_owned()), ("directory".to_owned(), "dir".to_owned())]);

@@ -62,6 +62,9 @@ pub enum Command {
     Serve {
         /// call-intake, clinical-outcome, prescribing, shared-record, kpi-projection, pas-gateway or directory.
         service: String,
+        /// Stops when standard input closes: for a process that starts this one and must not leave it behind.
+        #[arg(long, hide = true)]
+        until_stdin_closes: bool,
     },
     /// Creates or updates the tables of every service in the data folder.
     Migrate,
@@ -122,6 +125,10 @@ pub struct DemoArgs {
     /// Feeds the HL7 v2 message files of a folder as well.
     #[arg(long, value_name = "FOLDER")]
     pub hl7: Option<PathBuf>,
+    /// Feeds the distributed edition: a process for each service and two of some, on the configured PostgreSQL and Kafka, else on the
+    /// development servers of the checkout. Schemas and topics of its own are made, and dropped at the end unless --keep.
+    #[arg(long)]
+    pub distributed: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -255,9 +262,9 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { common, command } = cli;
     match command {
         Command::Up { no_sandbox, until_stdin_closes } => up::run(&load(&common)?, !no_sandbox, None, until_stdin_closes),
-        Command::Serve { service } => {
+        Command::Serve { service, until_stdin_closes } => {
             known_service(&service)?;
-            up::run(&load(&common)?, false, Some(&service), false)
+            up::run(&load(&common)?, false, Some(&service), until_stdin_closes)
         }
         Command::Demo(args) => asynchronously(demo_command(&common, args)),
         Command::Migrate => asynchronously(async {
@@ -462,6 +469,7 @@ fn say(common: &Common, value: &Value, text: impl FnOnce() -> String) {
 }
 
 async fn demo_command(common: &Common, args: DemoArgs) -> anyhow::Result<ExitCode> {
+    let servers = if args.distributed { Some(demo_servers(common).await?) } else { None };
     let outcome = demo::run(demo::Options {
         folder: common.folder.clone(),
         keep: args.keep,
@@ -469,10 +477,19 @@ async fn demo_command(common: &Common, args: DemoArgs) -> anyhow::Result<ExitCod
         kills: args.kills,
         hl7: args.hl7,
         json: common.json,
+        servers,
         ..demo::Options::default()
     })
     .await?;
     Ok(if outcome.agrees() { ExitCode::SUCCESS } else { ExitCode::from(2) })
+}
+
+/// The configuration whose servers a distributed demonstration uses.
+async fn demo_servers(common: &Common) -> anyhow::Result<Config> {
+    // Every run makes a key-encryption key of its own.
+    let overrides = common.overrides.iter().cloned().chain(["keyring.kek_file=keyring.kek".to_owned()]).collect();
+    let given = Config::load(&Sources::of_process(common.config.clone(), overrides))?;
+    if given.distributed.is_some() { Ok(given) } else { demo::development_servers(common.json).await }
 }
 
 fn config_check(common: &Common) -> anyhow::Result<ExitCode> {

@@ -63,19 +63,20 @@ impl Ops {
         let mut services = Vec::new();
         for s in self.services.iter() {
             let store = s.kernel.store.as_ref();
-            let position = store.committed().borrow().position;
+            // What this process has heard of may be a moment behind what another has committed.
+            let position = store.query("select coalesce(max(position), 0) from events", &[]).await?.first().map_or(0, |r| r.int(0));
             let relayed = store.query("select cursor from relay", &[]).await?.first().map_or(0, |r| r.int(0));
             let rows = store.query("select topic, partition, next_offset from checkpoints", &[]).await?;
             let mut subscriptions: Vec<(&'static str, i64)> = Vec::new();
-            for row in &rows {
-                let Some(topic) = topics::by_name(row.text(0)) else { continue };
-                let partition = u16::try_from(row.int(1)).unwrap_or(0);
-                let high = self.log.watermarks(topic.name, partition).await.map_err(|e| unavailable(e.to_string(), 2))?.high;
-                let lag = (high - row.int(2)).max(0);
-                match subscriptions.iter_mut().find(|(t, _)| *t == topic.name) {
-                    Some((_, sum)) => *sum += lag,
-                    None => subscriptions.push((topic.name, lag)),
+            for topic in topics::flow_of(s.name).map_or(&[][..], |flow| flow.reads) {
+                let mut lag = 0;
+                for partition in 0..topics::PARTITIONS {
+                    let marks = self.log.watermarks(topic.name, partition).await.map_err(|e| unavailable(e.to_string(), 2))?;
+                    // A partition that nobody has taken up yet is behind by all that it holds.
+                    let next = rows.iter().find(|r| r.text(0) == topic.name && r.int(1) == i64::from(partition)).map_or(marks.low, |r| r.int(2));
+                    lag += (marks.high - next).max(0);
                 }
+                subscriptions.push((topic.name, lag));
             }
             let one = async |sql: &str, args: &[hearthline_eventing::Value]| -> Result<i64, Problem> {
                 Ok(store.query(sql, args).await?.first().map_or(0, |r| r.int(0)))
@@ -86,7 +87,7 @@ impl Ops {
             let parked = one("select count(*) from parked", &[]).await?;
             let republish = republishing(store).await?;
             let lag: i64 = subscriptions.iter().map(|(_, lag)| lag).sum();
-            settled &= u64::try_from(relayed).is_ok_and(|r| r == position) && lag == 0 && timers_due == 0 && deliveries_open == 0 && republish.is_none();
+            settled &= relayed == position && lag == 0 && timers_due == 0 && deliveries_open == 0 && republish.is_none();
             let dispositions: Vec<Value> = store
                 .query("select topic, kind, why, count from dispositions order by topic, kind, why", &[])
                 .await?

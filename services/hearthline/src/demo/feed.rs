@@ -80,7 +80,7 @@ impl Line {
                 Ok(code) => return Ok(code),
                 Err(error) if Instant::now() > deadline => return Err(error.context("no acknowledgement")),
                 Err(_) => {
-                    self.serving.must_run().await?;
+                    self.serving.must_run()?;
                     self.open = None;
                     self.resent += 1;
                     tokio::time::sleep(PAUSE).await;
@@ -91,7 +91,7 @@ impl Line {
 
     async fn attempt(&mut self, message: &Outgoing<'_>) -> anyhow::Result<AckCode> {
         if self.open.is_none() {
-            let stream = TcpStream::connect(self.serving.addresses().mllp).await?;
+            let stream = TcpStream::connect(self.serving.mllp().context("no process takes messages")?).await?;
             stream.set_nodelay(true)?;
             self.open = Some(Open { stream, decoder: Decoder::new(FRAME_BYTES_MAX) });
         }

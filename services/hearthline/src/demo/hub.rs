@@ -13,6 +13,7 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 
 use super::pace::{Moment, Pace, Step};
+use super::routing::service_of;
 use super::serving::Serving;
 
 const TOKENS_FOR: Duration = Duration::from_secs(8 * 3_600);
@@ -28,6 +29,11 @@ pub enum Body {
     Csv(Vec<u8>),
 }
 
+/// Signs the tokens of the demonstration; its key set lies in the folder.
+pub fn issuer(folder: &Path) -> anyhow::Result<Issuer> {
+    Ok(Issuer::open(folder, "hearthline", "hearthline")?)
+}
+
 pub struct Hub {
     pub serving: Arc<Serving>,
     pub pace: Arc<Pace>,
@@ -40,8 +46,7 @@ pub struct Hub {
 }
 
 impl Hub {
-    pub fn new(serving: Arc<Serving>, pace: Arc<Pace>, folder: &Path, prefix: String) -> anyhow::Result<Self> {
-        let issuer = Issuer::open(folder, "hearthline", "hearthline")?;
+    pub fn new(serving: Arc<Serving>, pace: Arc<Pace>, issuer: &Issuer, prefix: String) -> anyhow::Result<Self> {
         let mut tokens = BTreeMap::new();
         for role in [Role::CallHandler, Role::Clinician, Role::Prescriber, Role::Operator, Role::Analyst] {
             let grant = Grant {
@@ -74,8 +79,9 @@ impl Hub {
     /// A command under a key of its own; the process may die at it.
     pub async fn command(&self, step: Step, role: Role, path: &str, key: &str, body: &Body) -> anyhow::Result<Value> {
         let key = format!("{}-{key}", self.prefix);
+        let at = self.answering(path)?;
         let attempt = || {
-            let request = self.request(Method::POST, role, path).header("idempotency-key", &key);
+            let request = self.request(Method::POST, role, at, path).header("idempotency-key", &key);
             match body {
                 Body::Json(body) => request.json(body),
                 Body::Csv(body) => request.header("content-type", "text/csv").body(body.clone()),
@@ -107,7 +113,12 @@ impl Hub {
     }
 
     pub async fn get(&self, role: Role, path: &str) -> anyhow::Result<Value> {
-        let answer = self.persist(path, || self.request(Method::GET, role, path)).await;
+        self.get_at(self.answering(path)?, role, path).await
+    }
+
+    /// From one of these processes.
+    pub async fn get_at(&self, at: &[usize], role: Role, path: &str) -> anyhow::Result<Value> {
+        let answer = self.persist(path, || self.request(Method::GET, role, at, path)).await;
         answer.with_context(|| format!("GET {path}"))
     }
 
@@ -120,10 +131,10 @@ impl Hub {
         }
     }
 
-    /// An operator's word on a delivery. That it is settled already is what was wanted.
-    pub async fn settle(&self, path: &str, key: &str, body: &Value) -> anyhow::Result<()> {
+    /// An operator's word on a delivery, to one of these processes. That it is settled already is what was wanted.
+    pub async fn settle(&self, at: &[usize], path: &str, key: &str, body: &Value) -> anyhow::Result<()> {
         let key = format!("{}-{key}", self.prefix);
-        let attempt = || self.request(Method::POST, Role::Operator, path).header("idempotency-key", &key).json(body);
+        let attempt = || self.request(Method::POST, Role::Operator, at, path).header("idempotency-key", &key).json(body);
         match self.persist(path, attempt).await {
             Ok(_) => {
                 self.settled_by_hand.fetch_add(1, Ordering::Relaxed);
@@ -136,7 +147,8 @@ impl Hub {
 
     /// A search by a body, which changes nothing.
     pub async fn search(&self, role: Role, path: &str, body: &Value) -> anyhow::Result<Value> {
-        let answer = self.persist(path, || self.request(Method::POST, role, path).json(body)).await;
+        let at = self.answering(path)?;
+        let answer = self.persist(path, || self.request(Method::POST, role, at, path).json(body)).await;
         answer.with_context(|| format!("POST {path}"))
     }
 
@@ -169,8 +181,15 @@ impl Hub {
         }
     }
 
-    fn request(&self, method: Method, role: Role, path: &str) -> RequestBuilder {
-        let url = format!("http://{}{path}", self.serving.addresses().http);
+    /// The processes that answer a path.
+    fn answering(&self, path: &str) -> anyhow::Result<&[usize]> {
+        let service = service_of(path).with_context(|| format!("no service answers {path}"))?;
+        Ok(self.serving.of(service))
+    }
+
+    fn request(&self, method: Method, role: Role, at: &[usize], path: &str) -> RequestBuilder {
+        // Every service has a process; where none were found, the request fails and says so.
+        let url = self.serving.http(at).map_or_else(String::new, |http| format!("http://{http}{path}"));
         self.http.request(method, url).bearer_auth(self.token(role)).header("x-access-reason", WHY_READ)
     }
 
@@ -186,7 +205,7 @@ impl Hub {
                     Read::Again(why) => why,
                 },
                 Err(error) => {
-                    self.serving.must_run().await?;
+                    self.serving.must_run()?;
                     anyhow!(error.without_url())
                 }
             };

@@ -2,26 +2,30 @@
 //! figures that must be what the week was.
 //!
 //! 1. [`generator`] makes the week from a seed; [`expect`] says, by a plain model, what must come out;
-//! 2. the sandbox servers (prescriptions, shared record, mail) start in this process, the hub in another: [`serving`];
+//! 2. the sandbox servers (prescriptions, shared record, mail) start in this process, the hub in another, or on servers ([`namespace`])
+//!    in one for each replica of each service, between which the driver chooses by the path ([`routing`]): [`serving`];
 //! 3. registers and residents are loaded and every service has heard of them;
 //! 4. messages ([`feed`]) and calls ([`journey`]) go in by the time at which they happened; before a later fact of a resident
 //!    their call's deliveries have ended ([`settle`]);
 //! 5. when nothing moves any more, the figures are fetched and compared, and so is what arrived outside ([`check`]).
 //!
-//! With kills ([`pace`]) the serving process dies and comes back at seeded steps. The driver then resumes by the same keys and
+//! With kills ([`pace`]) a serving process dies and comes back at seeded steps. The driver then resumes by the same keys and
 //! control ids, as the people and hospitals around a hub would, and the figures must be those of an undisturbed run.
 
 mod adt;
 mod check;
+mod dev;
 pub mod expect;
 mod feed;
 mod files;
 pub mod generator;
 mod hub;
 mod journey;
+mod namespace;
 mod pace;
 mod progress;
 mod report;
+mod routing;
 mod run;
 mod serving;
 mod setting;
@@ -32,11 +36,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hearthline_runtime::config::Config;
 use jiff::civil::Date;
 use serde::Serialize;
 use serde_json::Value;
 
 pub use adt::NumberVariant;
+pub use dev::servers as development_servers;
 pub use run::run;
 
 /// The hub's own organisation in the demonstration; not a code in use.
@@ -51,7 +57,7 @@ pub struct Options {
     pub keep: bool,
     /// Makes the week, and chooses where the process dies.
     pub seed: u64,
-    /// How often the serving process is killed on the way.
+    /// How often a serving process is killed on the way.
     pub kills: u32,
     /// A folder of HL7 v2 message files that are fed beside the week.
     pub hl7: Option<PathBuf>,
@@ -69,6 +75,8 @@ pub struct Options {
     pub program: Option<PathBuf>,
     /// Where the serving process exports traces and metrics.
     pub otlp_endpoint: Option<String>,
+    /// The configuration whose PostgreSQL and Kafka are used; one process on one machine where none is given.
+    pub servers: Option<Config>,
 }
 
 impl Default for Options {
@@ -86,6 +94,7 @@ impl Default for Options {
             monday: None,
             program: None,
             otlp_endpoint: None,
+            servers: None,
         }
     }
 }
@@ -104,6 +113,8 @@ pub struct Outcome {
     pub timings: Timings,
     /// The page that shows the figures, with a token in its fragment.
     pub page: String,
+    /// Before the names of this run's schemas on the servers, where it ran on some.
+    pub schema_prefix: Option<String>,
     /// What came out otherwise than it went in; empty when all is well.
     pub differences: Vec<String>,
 }
@@ -130,8 +141,12 @@ pub struct Counts {
     pub documents: usize,
     pub mails: usize,
     pub orders: usize,
-    /// How often the serving process was killed.
+    /// How many serving processes there are.
+    pub processes: usize,
+    /// How often one was killed.
     pub kills: u32,
+    /// The same by what the process serves.
+    pub killed: BTreeMap<&'static str, u32>,
     /// Requests and messages that had to be sent again.
     pub requests_repeated: u64,
     pub messages_resent: u64,

@@ -1,10 +1,12 @@
-//! Counts the driver's steps and says at which of them the serving process is killed: the same seed kills at the same steps.
+//! Counts the driver's steps and says at which of them a serving process is killed, and which one: the same seed kills the same ones
+//! at the same steps.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 
 /// What kind of step it is.
@@ -83,6 +85,15 @@ impl Pace {
     }
 }
 
+/// Which process is killed next, for ever: one of each service first, in an order of the seed's, then any.
+pub fn victims(seed: u64, groups: Vec<Vec<usize>>) -> impl Iterator<Item = usize> {
+    let mut random = StdRng::seed_from_u64(seed ^ 0x7669_6374);
+    let mut first: Vec<usize> = groups.iter().filter(|group| !group.is_empty()).map(|group| group[random.random_range(0..group.len())]).collect();
+    first.shuffle(&mut random);
+    let all: Vec<usize> = groups.into_iter().flatten().collect();
+    first.into_iter().chain(std::iter::from_fn(move || (!all.is_empty()).then(|| all[random.random_range(0..all.len())])))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +122,19 @@ mod tests {
     fn the_same_seed_kills_at_the_same_steps() {
         assert_eq!(kills(3), kills(3));
         assert_ne!(kills(3), kills(4));
+    }
+
+    #[test]
+    fn each_service_is_killed_once_before_any_is_killed_twice() {
+        let groups = vec![vec![0, 1], vec![2], vec![3, 4]];
+        for seed in 0..20 {
+            let killed: Vec<usize> = victims(seed, groups.clone()).take(12).collect();
+            let of = |process: &usize| groups.iter().position(|group| group.contains(process));
+            let mut first: Vec<_> = killed[..3].iter().map(of).collect();
+            first.sort_unstable();
+            assert_eq!(first, [Some(0), Some(1), Some(2)]);
+            assert_eq!(killed, victims(seed, groups.clone()).take(12).collect::<Vec<_>>());
+        }
     }
 
     #[test]

@@ -30,6 +30,9 @@ pub fn table(outcome: &Outcome) -> String {
     if !counts.files_acknowledged.is_empty() || counts.files_unreadable > 0 {
         text.push_str(&format!("  of message files          {}, {} files without a message\n", by_code(&counts.files_acknowledged), counts.files_unreadable));
     }
+    if counts.processes > 1 {
+        text.push_str(&format!("  serving processes         {}\n", counts.processes));
+    }
     if counts.kills > 0 {
         text.push_str(&format!(
             "  killed and restarted      {} times; {} requests and {} messages sent again, {} deliveries settled by hand\n",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use hearthline_runtime::auth::Role;
+use hearthline_runtime::auth::{JWKS_FILE, Role};
 use hearthline_sandbox::{Fault, Ports, Sandbox};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -17,14 +17,18 @@ use super::expect::{Expected, Rule, expect};
 use super::feed::{Line, Outgoing, PATIENCE};
 use super::files::{self, Files};
 use super::generator::{Make, generate, last_settled_week};
-use super::hub::{Body, Hub};
+use super::hub::{Body, Hub, issuer};
 use super::journey::{Closed, Journey, Known, commands, instant};
+use super::namespace::Namespace;
 use super::pace::{Pace, Step, Steps};
 use super::progress::{Progress, Task};
-use super::serving::Serving;
+use super::serving::{Launch, Post, Serving};
 use super::week::{Patient, Week};
 use super::{Counts, Options, Outcome, Timings, ms, report, setting, settle};
 
+/// Call intake is where people wait: two writers take turns at one store, and what one took in is read at the other. The KPI service
+/// folds six topics, whose partitions two processes share; the figures must not show it.
+const TWICE: [&str; 2] = [hearthline_call_intake::NAME, hearthline_kpi_projection::NAME];
 const WINDOW_H: i64 = 72;
 const FEED_LAG_H: i64 = 24;
 const OUTSIDE_ANSWERS_AFTER: Duration = Duration::from_millis(25);
@@ -37,7 +41,8 @@ const FILES_PATIENCE: Duration = Duration::from_secs(2);
 pub async fn run(options: Options) -> anyhow::Result<Outcome> {
     let folder = Folder::choose(options.folder.as_deref())?;
     let outcome = in_folder(&options, folder.path()).await;
-    let sound = outcome.as_ref().is_ok_and(Outcome::agrees);
+    // Schemas that stay on the servers cannot be opened without the key in the folder.
+    let sound = outcome.as_ref().is_ok_and(Outcome::agrees) && !(options.keep && options.servers.is_some());
     if let Some(left) = folder.leave(sound)
         && !options.quiet
     {
@@ -48,14 +53,34 @@ pub async fn run(options: Options) -> anyhow::Result<Outcome> {
 
 async fn in_folder(options: &Options, folder: &Path) -> anyhow::Result<Outcome> {
     let progress = Progress::new(options.quiet || options.json);
+    let Some(servers) = &options.servers else {
+        return watched(options, folder, None, &progress).await;
+    };
+    let namespace = Namespace::choose(servers, folder, options.kills)?;
+    let outcome = watched(options, folder, Some(&namespace), &progress).await;
+    if options.keep {
+        progress.say(&namespace.left());
+        return outcome;
+    }
+    progress.say("dropping tables and topics");
+    let removed = namespace.remove().await;
+    let outcome = outcome?;
+    removed.map(|()| outcome)
+}
+
+async fn watched(options: &Options, folder: &Path, namespace: Option<&Namespace>, progress: &Progress) -> anyhow::Result<Outcome> {
     let interrupted = || async { tokio::signal::ctrl_c().await.context("Ctrl-C cannot be waited for") };
     let (stage, outcome) = tokio::select! {
-        fed = week(options, folder, &progress) => fed?,
+        fed = week(options, folder, namespace, progress) => fed?,
         // What was started dies with its handles.
         signal = interrupted() => { signal?; bail!("interrupted") }
     };
     present(options, &outcome)?;
     if options.keep {
+        for (service, addresses) in stage.hub.serving.listening().into_iter().filter(|_| namespace.is_some()) {
+            let mllp = addresses.mllp.map(|mllp| format!(", mllp {mllp}")).unwrap_or_default();
+            progress.say(&format!("{service:<17} http://{}{mllp}", addresses.http));
+        }
         progress.say(&format!("running on {}; Ctrl-C ends it", folder.display()));
         interrupted().await?;
     }
@@ -64,15 +89,22 @@ async fn in_folder(options: &Options, folder: &Path) -> anyhow::Result<Outcome> 
 }
 
 /// Makes the week, feeds it and looks at what came out; the hub still runs.
-async fn week(options: &Options, folder: &Path, progress: &Progress) -> anyhow::Result<(Stage, Outcome)> {
+async fn week(options: &Options, folder: &Path, namespace: Option<&Namespace>, progress: &Progress) -> anyhow::Result<(Stage, Outcome)> {
     let began = Instant::now();
     let now = jiff::Timestamp::now().as_microsecond();
     let monday = options.monday.map_or_else(|| last_settled_week(now), Ok)?;
     let week = generate(&Make { seed: options.seed, monday, messages: options.messages, marker: options.marker.clone() })?;
     let files = options.hl7.as_deref().map(files::read).transpose()?.unwrap_or_default();
 
-    progress.say("starting the hub and the systems around it");
-    let stage = Stage::set(options, folder, Arc::new(week), &files).await?;
+    if let Some(namespace) = namespace {
+        progress.say(&format!("on {}", namespace.place()));
+    }
+    progress.say(if namespace.is_some() {
+        "making tables and topics, starting the services and the systems around them"
+    } else {
+        "starting the hub and the systems around it"
+    });
+    let stage = Stage::set(options, folder, namespace, Arc::new(week), &files).await?;
     let mut timings = Timings { start_ms: ms(began.elapsed()), ..Timings::default() };
 
     let since = Instant::now();
@@ -93,7 +125,8 @@ async fn week(options: &Options, folder: &Path, progress: &Progress) -> anyhow::
     timings.settle_ms = ms(since.elapsed());
     timings.total_ms = ms(began.elapsed());
 
-    let outcome = stage.outcome(options, &fed, files_acknowledged, files.unreadable, &status, timings).await?;
+    let mut outcome = stage.outcome(options, &fed, files_acknowledged, files.unreadable, &status, timings).await?;
+    outcome.schema_prefix = namespace.map(|namespace| namespace.schema_prefix().to_owned());
     Ok((stage, outcome))
 }
 
@@ -173,12 +206,15 @@ struct Stage {
 }
 
 impl Stage {
-    async fn set(options: &Options, folder: &Path, week: Arc<Week>, files: &Files) -> anyhow::Result<Self> {
+    async fn set(options: &Options, folder: &Path, namespace: Option<&Namespace>, week: Arc<Week>, files: &Files) -> anyhow::Result<Self> {
         let sandbox = Sandbox::start(Ports::default()).await?;
         if options.kills > 0 {
             slow_down(&sandbox)?;
         }
         let config = folder.join("hearthline.toml");
+        // Made before the processes that verify by its keys.
+        let issuer = issuer(folder)?;
+        let servers = namespace.map(|namespace| namespace.configuration(&folder.join(JWKS_FILE))).transpose()?;
         let settings = setting::Settings {
             week: &week,
             sandbox: &sandbox.urls(),
@@ -186,8 +222,12 @@ impl Stage {
             window_h: WINDOW_H,
             feed_lag_h: FEED_LAG_H,
             otlp_endpoint: options.otlp_endpoint.as_deref(),
+            servers: servers.as_deref().unwrap_or_default(),
         };
         std::fs::write(&config, setting::configuration(&settings)?).context("hearthline.toml cannot be written")?;
+        if let Some(namespace) = namespace {
+            namespace.make(&config).await?;
+        }
         let steps = Steps {
             registers: 3 + week.residents.iter().filter(|resident| resident.registered).count(),
             commands: week.calls.iter().map(commands).sum(),
@@ -199,9 +239,13 @@ impl Stage {
             Some(program) => program.clone(),
             None => std::env::current_exe().context("this program's own path is not known")?,
         };
-        let serving = Arc::new(Serving::start(program, folder, &config).await?);
+        let posts = match namespace {
+            None => Post::whole(folder),
+            Some(_) => Post::apart(folder, |service| if TWICE.contains(&service) { 2 } else { 1 }),
+        };
+        let serving = Arc::new(Serving::start(Launch { program, config, seed: options.seed }, posts).await?);
         let prefix = format!("demo-{}-{}", options.seed, week.monday);
-        let hub = Arc::new(Hub::new(serving, pace, folder, prefix)?);
+        let hub = Arc::new(Hub::new(serving, pace, &issuer, prefix)?);
         Ok(Self { week, sandbox, hub })
     }
 
@@ -367,8 +411,8 @@ impl Stage {
         differences.outside(&self.sandbox, &self.week, &expected, &fed.closed);
         differences.messages(&fed.acknowledged, &self.inbox(&summary, &expected), &expected);
         differences.rest(status);
-        let kpi_checksum = figures.checksum();
-        let address = self.hub.serving.addresses().http;
+        let (kpi_checksum, killed) = (figures.checksum(), self.hub.serving.killed());
+        let page = self.hub.serving.http(self.hub.serving.of(hearthline_kpi_projection::NAME)).context("nobody serves the page")?;
         Ok(Outcome {
             seed: options.seed,
             monday: self.week.monday.to_string(),
@@ -383,13 +427,16 @@ impl Stage {
                 documents: self.sandbox.fhir.documents().len(),
                 mails: self.sandbox.smtp.counts().mails,
                 orders: self.sandbox.eps.counts().orders,
-                kills: self.hub.serving.kills(),
+                processes: self.hub.serving.len(),
+                kills: killed.values().sum(),
+                killed,
                 requests_repeated: self.hub.repeats(),
                 messages_resent: fed.resent,
                 settled_by_hand: self.hub.settled_by_hand(),
             },
             timings,
-            page: format!("http://{address}/#token={}", self.hub.token(Role::Analyst)),
+            page: format!("http://{page}/#token={}", self.hub.token(Role::Analyst)),
+            schema_prefix: None,
             differences: differences.0,
             kpi,
         })

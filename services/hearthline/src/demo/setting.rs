@@ -17,6 +17,8 @@ pub struct Settings<'a> {
     pub window_h: i64,
     pub feed_lag_h: i64,
     pub otlp_endpoint: Option<&'a str>,
+    /// The sections of the servers, where there are some.
+    pub servers: &'a str,
 }
 
 /// The whole `hearthline.toml`.
@@ -60,6 +62,7 @@ pub fn configuration(settings: &Settings<'_>) -> anyhow::Result<String> {
     for facility in settings.other_facilities.iter().filter(|facility| !own.contains(facility.as_str())) {
         toml.push_str(&format!("[[mllp.peer]]\nname = \"files of {facility}\"\nfacility_ods = \"{facility}\"\nhome_level_visits = false\n\n"));
     }
+    toml.push_str(settings.servers);
     Ok(toml)
 }
 

@@ -45,7 +45,7 @@ pub async fn settled(hub: &Hub, sandbox: &Sandbox) -> anyhow::Result<Value> {
     let mut before = Value::Null;
     loop {
         unconfirmed(hub, sandbox).await?;
-        let status = hub.get(Role::Operator, "/ops/status").await?;
+        let status = look(hub).await?;
         // The services are looked at one after the other; only the same picture twice is a whole one.
         let positions: Value = status["services"].as_array().into_iter().flatten().map(|service| service["position"].clone()).collect();
         if status["settled"] == true && positions == before {
@@ -59,9 +59,28 @@ pub async fn settled(hub: &Hub, sandbox: &Sandbox) -> anyhow::Result<Value> {
     }
 }
 
+/// What every process says of its services, and whether all are at rest.
+async fn look(hub: &Hub) -> anyhow::Result<Value> {
+    let (mut services, mut settled) = (Vec::new(), true);
+    for process in 0..hub.serving.len() {
+        let status = hub.get_at(&[process], Role::Operator, "/ops/status").await?;
+        settled &= status["settled"] == true;
+        services.extend(status["services"].as_array().into_iter().flatten().cloned());
+    }
+    Ok(json!({ "services": services, "settled": settled }))
+}
+
 /// Settles every email that stands unconfirmed. Prescriptions are the prescriber's to repeat.
 pub async fn unconfirmed(hub: &Hub, sandbox: &Sandbox) -> anyhow::Result<()> {
-    let listed = hub.get(Role::Operator, "/ops/deliveries?state=unconfirmed").await?;
+    for at in hub.serving.groups() {
+        of_service(hub, sandbox, at).await?;
+    }
+    Ok(())
+}
+
+/// Asks one process of a service alone: another's list of a moment ago would be settled twice.
+async fn of_service(hub: &Hub, sandbox: &Sandbox, at: &[usize]) -> anyhow::Result<()> {
+    let listed = hub.get_at(at, Role::Operator, "/ops/deliveries?state=unconfirmed").await?;
     for delivery in listed["deliveries"].as_array().into_iter().flatten() {
         let (Some(id), Some(kind)) = (delivery["id"].as_str(), delivery["kind"].as_str()) else { continue };
         let arrived = match kind {
@@ -71,8 +90,8 @@ pub async fn unconfirmed(hub: &Hub, sandbox: &Sandbox) -> anyhow::Result<()> {
         };
         let key = format!("settle-{id}-{}", delivery["attempt"]);
         match arrived {
-            Some(reference) => hub.settle(&format!("/ops/deliveries/{id}/confirm"), &key, &json!({ "reference": reference })).await?,
-            None => hub.settle(&format!("/ops/deliveries/{id}/resend"), &key, &json!({})).await?,
+            Some(reference) => hub.settle(at, &format!("/ops/deliveries/{id}/confirm"), &key, &json!({ "reference": reference })).await?,
+            None => hub.settle(at, &format!("/ops/deliveries/{id}/resend"), &key, &json!({})).await?,
         }
     }
     Ok(())
