@@ -18,8 +18,8 @@ use hearthline_eventing::{
     View, Watermarks, Workers, Write, deployment_state, now_us, parking, republishing, request_republish,
 };
 use hearthline_log_embedded::EmbeddedLog;
-use hearthline_nhs::StreamId;
 use hearthline_log_kafka::{KafkaAdmin, KafkaLog, Replication};
+use hearthline_nhs::StreamId;
 use hearthline_store::{NoFaults, PostgresKeyring, PostgresStore, SqliteStore};
 use hearthline_tests::bench::{self, Folder, id, stream};
 use hearthline_tests::folds::Folds;
@@ -156,7 +156,8 @@ impl OnServers {
     async fn rows(&self, service: &str, sql: impl Fn(&str, &str, &str) -> String) {
         let schema = service.replace('-', "_");
         let mut conn = self.stores.session().await;
-        let tables: Vec<(String,)> = sqlx::query_as("select tablename::text from pg_tables where schemaname = $1").bind(&schema).fetch_all(&mut conn).await.unwrap();
+        let tables: Vec<(String,)> =
+            sqlx::query_as("select tablename::text from pg_tables where schemaname = $1").bind(&schema).fetch_all(&mut conn).await.unwrap();
         for (table,) in tables {
             sqlx::raw_sql(sqlx::AssertSqlSafe(sql(&schema, &format!("{schema}_copy"), &table))).execute(&mut conn).await.unwrap();
         }
@@ -191,12 +192,18 @@ impl Deployment for OnServers {
         self.close(service).await;
         let mut conn = self.stores.session().await;
         let schema = service.replace('-', "_");
-        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("drop schema if exists {schema}_copy cascade; create schema {schema}_copy"))).execute(&mut conn).await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("drop schema if exists {schema}_copy cascade; create schema {schema}_copy")))
+            .execute(&mut conn)
+            .await
+            .unwrap();
         self.rows(service, |live, copy, table| format!("create table {copy}.{table} as table {live}.{table}")).await;
     }
     async fn restore(&self, service: &'static str) {
         self.close(service).await;
-        self.rows(service, |live, copy, table| format!("grant all on {live}.{table} to current_user; truncate {live}.{table}; insert into {live}.{table} select * from {copy}.{table}")).await;
+        self.rows(service, |live, copy, table| {
+            format!("grant all on {live}.{table} to current_user; truncate {live}.{table}; insert into {live}.{table} select * from {copy}.{table}")
+        })
+        .await;
     }
     fn is_hostile(&self) -> bool {
         self.hostile.is_some()

@@ -327,7 +327,8 @@ async fn no_service_may_change_what_happened_or_look_into_another_s_tables() {
         let database = deployed.enter(&deployed.stores, &role(service));
         let options = PostgresOptions { service, topic: bench::topic_of(service), database, schema: own, views: vec![], faults: Arc::new(NoFaults) };
         let store = PostgresStore::open(options).await.expect("it opens with its own rights");
-        let all = Unit { inbox: vec![InboxChange::Receive(received())], lease: Some(([1; 16], now_us() + 1, now_us())), relayed: Some(0), ..unit(stream(), 0, 1) };
+        let all =
+            Unit { inbox: vec![InboxChange::Receive(received())], lease: Some(([1; 16], now_us() + 1, now_us())), relayed: Some(0), ..unit(stream(), 0, 1) };
         assert!(matches!(store.append(all).await.unwrap(), Answer::Committed { .. }));
         store.close().await;
     }
@@ -375,8 +376,14 @@ async fn a_key_is_seen_by_whom_the_table_itself_grants_it() {
 async fn what_is_wrong_with_a_database_is_said_and_what_to_do() {
     let Some(server_) = Postgres::new().await else { return };
     let open = async |database: Database| {
-        let options =
-            PostgresOptions { service: "call-intake", topic: &topics::CALL, database, schema: "call_intake".to_owned(), views: vec![], faults: Arc::new(NoFaults) };
+        let options = PostgresOptions {
+            service: "call-intake",
+            topic: &topics::CALL,
+            database,
+            schema: "call_intake".to_owned(),
+            views: vec![],
+            faults: Arc::new(NoFaults),
+        };
         match PostgresStore::open(options).await {
             Ok(_) => panic!("it opened"),
             Err(error) => error,

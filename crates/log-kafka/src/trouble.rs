@@ -121,7 +121,9 @@ pub(crate) fn error_of(code: RDKafkaErrorCode, about: &str) -> LogError {
         Code::TopicAuthorizationFailed => "no right to this topic; `hearthline topics plan` prints the rights each service needs",
         Code::GroupAuthorizationFailed => "no right to this consumer group; `hearthline topics plan` prints the rights each service needs",
         Code::ClusterAuthorizationFailed => "no right to write idempotently; `hearthline topics plan` prints the rights each service needs",
-        Code::Authentication | Code::SaslAuthenticationFailed => "the broker refuses our credentials; correct kafka.username and kafka.password_file, or the token",
+        Code::Authentication | Code::SaslAuthenticationFailed => {
+            "the broker refuses our credentials; correct kafka.username and kafka.password_file, or the token"
+        }
         Code::UnsupportedSASLMechanism => "the broker does not take this SASL mechanism; correct kafka.mechanism",
         Code::SSL => "TLS failed; check kafka.ca_file, the broker's certificate and its host name",
         Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge => {

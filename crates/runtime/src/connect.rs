@@ -10,8 +10,7 @@ use hearthline_eventing::{Deployment, GRANTS, KeyState, KeyStore, KeyringError, 
 use hearthline_log_embedded::EmbeddedLog;
 use hearthline_log_kafka::{KafkaLog, KafkaOptions, OptionsError, Sasl, Security};
 use hearthline_store::{
-    Database, KEYRING_CONNECTIONS, Managed, NoFaults, Options, PostgresKeyring, PostgresOptions, PostgresStore, STORE_CONNECTIONS, SqliteKeyring, SqliteStore,
-    Tenancy, Tls,
+    Database, KEYRING_CONNECTIONS, Managed, NoFaults, Options, PostgresKeyring, PostgresOptions, PostgresStore, SqliteKeyring, SqliteStore, Tenancy, Tls,
 };
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -19,6 +18,7 @@ use std::time::Duration;
 
 /// Connections that one process of one service opens to PostgreSQL.
 pub const CONNECTIONS: u32 = STORE_CONNECTIONS + KEYRING_CONNECTIONS;
+pub use hearthline_store::STORE_CONNECTIONS;
 /// The role that owns tables and makes them.
 pub const OWNER: &str = "hearthline_ddl";
 /// Where outsiders find the figures, and their group.

@@ -5,14 +5,15 @@
 
 use crate::{
     admin_client::{self, Client},
-    bench, demo, doctor, up,
+    bench, demo, doctor, on_servers, up,
 };
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use hearthline_eventing::recover::Report;
 use hearthline_nhs::{HomeId, OdsCode};
 use hearthline_runtime::auth::{Grant, Issuer, Role};
-use hearthline_runtime::config::{Config, Sources};
+use hearthline_runtime::config::{Config, Finding, Sources};
+use hearthline_runtime::connect::{CONNECTIONS, STORE_CONNECTIONS, opens_keys};
 use hearthline_runtime::service::rfc3339;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -321,6 +322,18 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// How many connections the servers must allow.
+fn connections() -> Finding {
+    let one = |service: &str| if opens_keys(service) { CONNECTIONS } else { STORE_CONNECTIONS };
+    let each: u32 = up::SERVICES.iter().map(|s| one(s)).sum();
+    let advice = format!(
+        "one process of each service opens {each} connections to PostgreSQL ({CONNECTIONS} a process, {STORE_CONNECTIONS} where no key is opened), two of each {}; \
+         max_connections must be above that, with some left for `migrate`, Grafana and administrators",
+        2 * each
+    );
+    Finding { key: "postgres".to_owned(), advice, fatal: false }
+}
+
 fn known_service(service: &str) -> anyhow::Result<()> {
     if !up::SERVICES.contains(&service) {
         bail!("there is no service {service:?}; the services are {}", up::SERVICES.join(", "));
@@ -342,7 +355,11 @@ async fn recover(common: &Common, service: Option<String>, dry_run: bool) -> any
 
 async fn republish(common: &Common, service: String) -> anyhow::Result<ExitCode> {
     known_service(&service)?;
-    let answer = client(common)?.post("/ops/republish", &json!({ "service": service })).await?;
+    let config = load(common)?;
+    let answer = match config.distributed {
+        Some(_) => on_servers::republish(&config, &service).await?,
+        None => client(common)?.post("/ops/republish", &json!({ "service": service })).await?,
+    };
     say(common, &answer, || match answer["state"].as_str() {
         Some("begun") => format!("{} events of {service} go out again; `hearthline status` shows how far it is", answer["of"]),
         Some("under_way") => format!("a republish of {service} is under way already: {} of {} events sent", answer["sent"], answer["of"]),
@@ -352,10 +369,12 @@ async fn republish(common: &Common, service: String) -> anyhow::Result<ExitCode>
 }
 
 async fn upgrade(common: &Common, command: UpgradeCommand) -> anyhow::Result<ExitCode> {
-    let client = client(common)?;
-    let answer = match command {
-        UpgradeCommand::Status => client.get("/ops/upgrade").await?,
-        UpgradeCommand::Finalise => client.post("/ops/upgrade/finalise", &json!({})).await?,
+    let config = load(common)?;
+    let answer = match (command, &config.distributed) {
+        (UpgradeCommand::Status, Some(_)) => on_servers::upgrade_status(&config).await?,
+        (UpgradeCommand::Finalise, Some(_)) => on_servers::upgrade_finalise(&config).await?,
+        (UpgradeCommand::Status, None) => client(common)?.get("/ops/upgrade").await?,
+        (UpgradeCommand::Finalise, None) => client(common)?.post("/ops/upgrade/finalise", &json!({})).await?,
     };
     say(common, &answer, || match answer["state"].as_str() {
         None => upgrade_text(&answer),
@@ -493,7 +512,11 @@ async fn demo_servers(common: &Common) -> anyhow::Result<Config> {
 }
 
 fn config_check(common: &Common) -> anyhow::Result<ExitCode> {
-    let findings = load(common)?.check();
+    let config = load(common)?;
+    let mut findings = config.check();
+    if config.distributed.is_some() {
+        findings.push(connections());
+    }
     let fatal = findings.iter().any(|f| f.fatal);
     let list: Vec<Value> = findings.iter().map(|f| json!({ "key": f.key, "advice": f.advice, "fatal": f.fatal })).collect();
     say(common, &Value::Array(list), || {

@@ -1,7 +1,9 @@
 //! `hearthline doctor`: looks at the machine, the data folder and the configuration; says what is wrong and how to mend it.
 
 use crate::admin_client::Client;
+use hearthline_log_kafka::{KafkaAdmin, Replication, Verdict as KafkaVerdict};
 use hearthline_runtime::config::Config;
+use hearthline_runtime::connect::Servers;
 use hearthline_runtime::disk;
 use hearthline_runtime::lock::DataFolder;
 use serde::Serialize;
@@ -53,7 +55,12 @@ pub async fn command(config: Config, json: bool) -> anyhow::Result<ExitCode> {
     };
     match &running {
         Some(status) => findings.push(process(status)),
+        None if config.distributed.is_some() => {}
         None => findings.extend(files(&config).await),
+    }
+    if let Some(servers) = crate::up::servers(&config) {
+        findings.extend(databases(&config).await);
+        findings.extend(brokers(&servers).await);
     }
     if folder.is_dir() {
         findings.extend(machine(&folder));
@@ -86,6 +93,66 @@ fn configuration(config: &Config) -> Vec<Finding> {
         .into_iter()
         .map(|f| if f.fatal { Finding::wrong("configuration", f.key, f.advice) } else { Finding::advice("configuration", f.key, f.advice) })
         .collect()
+}
+
+/// PostgreSQL, entered as each service.
+async fn databases(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut server = None;
+    for service in crate::up::SERVICES {
+        match crate::up::stores(config, Some(service)).await {
+            Ok(stores) => {
+                for (_, store) in stores {
+                    if server.is_none() {
+                        server = store.query(SERVER, &[]).await.ok().and_then(|rows| rows.into_iter().next());
+                    }
+                    store.close().await;
+                }
+            }
+            Err(error) => findings.push(Finding::wrong(
+                "database",
+                format!("{service}: {error:#}"),
+                "nothing is lost meanwhile: commands are answered 503 and frames not at all",
+            )),
+        }
+    }
+    if findings.is_empty() {
+        findings.push(Finding::fine("database", "every service enters its store and, where granted, the keyring"));
+    }
+    let Some(row) = server else { return findings };
+    let (version, connections) = (row.text(0), row.int(1));
+    findings.push(Finding::fine("database", format!("PostgreSQL {version}, {connections} connections at most")));
+    for (setting, value) in [("fsync", row.text(2)), ("full_page_writes", row.text(3))] {
+        if value != "on" {
+            findings.push(Finding::wrong("database", format!("{setting} is {value}"), "what is acknowledged would not survive a crash: set it to on"));
+        }
+    }
+    if row.text(4).is_empty() {
+        findings.push(Finding::advice(
+            "database",
+            "no synchronous standby",
+            "the loss of this server loses what was acknowledged since its last copy: set synchronous_standby_names, or accept that and know `hearthline recover`",
+        ));
+    }
+    findings
+}
+
+const SERVER: &str = "select current_setting('server_version'), cast(current_setting('max_connections') as bigint), current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_standby_names')";
+
+/// Kafka's brokers, topics and rights.
+async fn brokers(servers: &Servers) -> Vec<Finding> {
+    let admin = match KafkaAdmin::new(servers.kafka_options("operator", "doctor")) {
+        Ok(admin) => admin,
+        Err(error) => return vec![Finding::wrong("log", error.to_string(), "correct [kafka]")],
+    };
+    let found = admin.verify(Replication::of(servers.kafka.replication_factor)).await;
+    let (fine, other): (Vec<_>, Vec<_>) = found.into_iter().partition(|f| f.verdict == KafkaVerdict::Fine);
+    let mut findings = vec![Finding::fine("log", format!("{} things are as they must be", fine.len()))];
+    for f in other {
+        let seen = format!("{}: {}", f.what, f.seen);
+        findings.push(if f.verdict == KafkaVerdict::Wrong { Finding::wrong("log", seen, f.remedy) } else { Finding::advice("log", seen, f.remedy) });
+    }
+    findings
 }
 
 fn machine(folder: &Path) -> Vec<Finding> {

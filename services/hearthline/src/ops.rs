@@ -5,7 +5,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use hearthline_contracts::{LEVEL, facts, topics, wire};
-use hearthline_eventing::{DeliveryState, Kernel, Log, Requested, deliveries, now_us, parking, republishing, request_republish, upgrade};
+use hearthline_eventing::{DeliveryState, Kernel, Log, Requested, Store, StoreError, deliveries, now_us, parking, republishing, request_republish, upgrade};
 use hearthline_nhs::DeliveryId;
 use hearthline_runtime::auth::Role;
 use hearthline_runtime::http::{Command, PathOf, Problem, QueryOf, Route, Scope, invalid_field, not_found, rejected, unavailable};
@@ -311,12 +311,18 @@ struct Republish {
 async fn republish(State(ops): State<Ops>, command: Command<Republish>) -> Result<Json<Value>, Problem> {
     let s = ops.find(&command.body.service)?;
     let row = audit(&command.caller, "republish", None, "every event of the service is published again", now_us());
-    let (state, sent, of) = match request_republish(s.kernel.store.as_ref(), hearthline_eventing::Unit { audit: vec![row], ..Default::default() }).await? {
+    let unit = hearthline_eventing::Unit { audit: vec![row], ..Default::default() };
+    Ok(Json(republished(s.name, request_republish(s.kernel.store.as_ref(), unit).await?)))
+}
+
+/// The body of a request for a republish.
+pub fn republished(service: &str, requested: Requested) -> Value {
+    let (state, sent, of) = match requested {
         Requested::Begun { until } => ("begun", 0, until),
         Requested::UnderWay { next, until } => ("under_way", next, until),
         Requested::Nothing => ("nothing_published", 0, 0),
     };
-    Ok(Json(json!({ "service": s.name, "state": state, "sent": sent, "of": of })))
+    json!({ "service": service, "state": state, "sent": sent, "of": of })
 }
 
 fn process_json(p: &hearthline_eventing::Process) -> Value {
@@ -331,22 +337,36 @@ fn process_json(p: &hearthline_eventing::Process) -> Value {
 
 /// The schema level of every living process, and the one up to which events are written.
 async fn upgrade_status(State(ops): State<Ops>) -> Result<Json<Value>, Problem> {
-    let services: Vec<Value> = upgrade::status(&ops.stores(), now_us())
+    Ok(Json(standing(&ops.stores()).await?))
+}
+
+/// The body of `/ops/upgrade`.
+pub async fn standing(stores: &[(&str, Arc<dyn Store>)]) -> Result<Value, StoreError> {
+    let services: Vec<Value> = upgrade::status(stores, now_us())
         .await?
         .iter()
         .map(|s| json!({ "name": s.service, "finalised": s.finalised, "processes": s.processes.iter().map(process_json).collect::<Vec<_>>() }))
         .collect();
-    Ok(Json(json!({ "level": LEVEL, "services": services })))
+    Ok(json!({ "level": LEVEL, "services": services }))
+}
+
+/// The processes that do not know this release's level, in words.
+pub fn who_is_behind(behind: &[(String, hearthline_eventing::Process)]) -> String {
+    let who: Vec<String> = behind.iter().map(|(service, p)| format!("{service} {} (release {}, level {})", uuid_of(p.instance), p.release, p.level)).collect();
+    format!("level {LEVEL} is not known to every process: upgrade or stop {}", who.join(", "))
 }
 
 /// Lets events of this release's level be written, if every living process knows it.
 async fn upgrade_finalise(State(ops): State<Ops>, command: Command<Nothing>) -> Result<Json<Value>, Problem> {
+    if ops.services.len() < crate::up::SERVICES.len() {
+        let how =
+            "this process runs some of the services, and every service must agree: run `hearthline upgrade finalise` with the configuration of the servers";
+        return Err(rejected("upgrade_partial", how));
+    }
     let now = now_us();
     let state = match upgrade::finalise(&ops.stores(), LEVEL, now).await? {
         upgrade::Finalised::Behind(behind) => {
-            let who: Vec<String> =
-                behind.iter().map(|(service, p)| format!("{service} {} (release {}, level {})", uuid_of(p.instance), p.release, p.level)).collect();
-            return Err(rejected("upgrade_behind", format!("level {LEVEL} is not known to every process: upgrade or stop {}", who.join(", "))));
+            return Err(rejected("upgrade_behind", who_is_behind(&behind)));
         }
         upgrade::Finalised::Already => "already",
         upgrade::Finalised::Done => {

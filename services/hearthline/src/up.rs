@@ -21,6 +21,7 @@ use hearthline_runtime::service::Built;
 use hearthline_runtime::supervisor::{Stage, Supervisor, stop_signal};
 use hearthline_runtime::telemetry::Telemetry;
 use hearthline_sandbox::Sandbox;
+use hearthline_store::Managed;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
@@ -249,6 +250,17 @@ pub async fn migrate(config: &Config) -> anyhow::Result<Vec<&'static str>> {
     }
     backend.close().await;
     Ok(SERVICES.to_vec())
+}
+
+/// The stores of the service named, or of all, on servers; for what no single process can do.
+pub async fn stores(config: &Config, only: Option<&str>) -> anyhow::Result<Vec<(&'static str, Arc<dyn Managed>)>> {
+    let backend = backend(config, &config.data.folder).await?;
+    let mut stores = Vec::new();
+    for name in SERVICES.iter().filter(|name| only.is_none_or(|o| o == **name)) {
+        stores.push((*name, connect(name, &backend).await?.store));
+    }
+    backend.close().await;
+    Ok(stores)
 }
 
 /// Mends the stores of the services named, or of all, against the log; a folder must not be in use, and on servers nobody may hold
