@@ -4,20 +4,31 @@
 use crate::binary;
 use hearthline_contracts::topics::ALL;
 use hearthline_log_kafka::{KafkaAdmin, KafkaOptions, Replication};
+use hearthline_sandbox::otlp::{self, Collector, Span};
 use hearthline_tests::servers::server;
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 use std::io::Write;
+use std::net::Ipv4Addr;
 
 const SEED: &str = "20171";
 
 /// Runs the demonstration in a folder of its own and returns its outcome; its exit code must say that all is well.
 fn demo(more: &[&str]) -> Value {
+    demo_telling(None, more)
+}
+
+/// With an OTLP receiver that every process tells.
+fn demo_telling(receiver: Option<&str>, more: &[&str]) -> Value {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let data = folder.path().join("data");
     let mut args = vec!["demo", "--json", "--seed", SEED, "--folder", data.to_str().expect("a readable path")];
     args.extend(more);
-    let output = binary::run(&args);
+    let mut command = binary::command(&args);
+    if let Some(url) = receiver {
+        command.env("HEARTHLINE__TELEMETRY__OTLP_ENDPOINT", url);
+    }
+    let output = command.output().expect("the program can be started");
     assert!(output.status.success(), "{}", binary::said(&output));
     let outcome: Value = serde_json::from_slice(&output.stdout).expect("the outcome is JSON and nothing else");
     assert_eq!(outcome["differences"], Value::Array(Vec::new()));
@@ -98,11 +109,15 @@ async fn nothing_is_left(schema_prefix: &str) {
     assert_eq!(missing, ALL.len(), "{findings:?}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_distributed_edition_comes_to_the_same_figures_although_each_service_is_killed() {
     let Some(config) = servers() else { return };
-    let path = config.path().to_str().expect("a readable path");
-    let apart = demo(&["--distributed", "--kills", "7", "--config", path]);
+    let path = config.path().to_str().expect("a readable path").to_owned();
+    let receiver = Collector::start((Ipv4Addr::LOCALHOST, 0).into(), otlp::Options::default()).await.expect("a receiver");
+    let url = receiver.url();
+    let run = move || demo_telling(Some(&url), &["--distributed", "--kills", "7", "--config", &path]);
+    let apart = tokio::task::spawn_blocking(run).await.expect("it ran");
+    one_trace_spans_processes(&receiver.spans());
     shows_the_week_of_the_scoping_guide(&apart);
     let killed = apart["counts"]["killed"].as_object().expect("kills by service");
     assert_eq!(killed.len(), hearthline::up::SERVICES.len(), "each service: {killed:?}");
@@ -114,6 +129,21 @@ async fn the_distributed_edition_comes_to_the_same_figures_although_each_service
         assert_eq!(apart["counts"][what], together["counts"][what], "{what}");
     }
     nothing_is_left(apart["schema_prefix"].as_str().expect("the run names its schemas")).await;
+}
+
+/// From the request at one process, through Kafka's headers, to the figures at another and the delivery at a third.
+fn one_trace_spans_processes(spans: &[Span]) {
+    let of = |service: &str, name: &str| spans.iter().filter(|s| s.service == service && s.name == name).collect::<Vec<_>>();
+    let closings = of("hearthline-call-intake", "POST /calls/{call_id}/close");
+    let counted = of("hearthline-kpi-projection", "kpi-projection consume CallClosed");
+    let delivered = of("hearthline-shared-record", "shared-record deliver record_upload");
+    let whole = closings.iter().filter(|root| {
+        let is_child = counted.iter().any(|s| s.trace_id == root.trace_id && s.parent_span_id.as_deref() == Some(&root.span_id));
+        is_child && delivered.iter().any(|s| s.trace_id == root.trace_id)
+    });
+    // A killed process takes the spans of its last second with it, but not those of a whole week.
+    let n = whole.count();
+    assert!(n >= 5, "{n} of {} closings ({} counted, {} delivered) lead through three processes", closings.len(), counted.len(), delivered.len());
 }
 
 #[test]
