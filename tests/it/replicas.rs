@@ -58,8 +58,7 @@ async fn slow_append(server: &Postgres, before: impl Future<Output = ()>, after:
         .await
         .unwrap();
     before.await;
-    let key = i64::from_be_bytes(<sha2::Sha256 as sha2::Digest>::digest("call_intake")[..8].try_into().unwrap());
-    run(&mut conn, format!("select pg_advisory_xact_lock({key})")).await.unwrap();
+    run(&mut conn, "select generation from writer for update").await.unwrap();
     let event = bench::row(stream(), 1, bytes::Bytes::new());
     let (position,): (i64,) = sqlx::query_as("insert into events (position, stream, version, event_id, name, payload) values ((select coalesce(max(position), 0) + 1 from events), $1, 1, $2, $3, $4) returning position")
         .bind(event.stream.bytes().to_vec())
@@ -188,8 +187,7 @@ async fn a_process_that_stops_inside_the_lock_does_not_stop_the_others_for_long(
     let Some(server) = Postgres::new().await else { return };
     let a = replica(&server).await;
     let mut stuck = server.session().await;
-    let key = i64::from_be_bytes(<sha2::Sha256 as sha2::Digest>::digest("call_intake")[..8].try_into().unwrap());
-    run(&mut stuck, format!("set idle_in_transaction_session_timeout = '2s'; begin; select pg_advisory_xact_lock({key})")).await.unwrap();
+    run(&mut stuck, "set idle_in_transaction_session_timeout = '2s'; begin; select generation from call_intake.writer for update").await.unwrap();
     let answer = tokio::time::timeout(Duration::from_secs(10), a.append(unit(stream(), 0, 1))).await.expect("the server ended the stuck session").unwrap();
     assert!(matches!(answer, Answer::Committed { position: 1 }));
     assert!(run(&mut stuck, "commit").await.is_err(), "and what it had is gone");

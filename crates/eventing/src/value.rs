@@ -182,6 +182,10 @@ impl Script {
         self.0.is_empty()
     }
 
+    pub fn statements(&self) -> &[Statement] {
+        &self.0
+    }
+
     pub fn into_statements(self) -> Vec<Statement> {
         self.0
     }

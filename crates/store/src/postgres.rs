@@ -1,8 +1,9 @@
 //! PostgreSQL behind the store port: one writing connection owned by the writer task, a few reading ones, and a look every few
 //! milliseconds at what other processes of the service committed.
 //!
-//! Several processes may write. Each batch takes the service's advisory lock before it is judged, so positions are given in
-//! commit order without a gap; a session that stops in mid-transaction is ended by the server, and the lock with it.
+//! Several processes may write. The row of `writer` is their lock: a batch is written by whoever moves its generation from what it
+//! judged by, so positions are given in commit order without a gap; a session that stops in mid-transaction is ended by the server,
+//! and the lock with it. Most batches are one statement: the row, the events, the claims, committed in one round trip.
 
 use crate::writer::{Begun, Exclusive, Writer, WriterConn, WriterHandle};
 use crate::{Faults, recorded, schema};
@@ -10,7 +11,6 @@ use async_trait::async_trait;
 use hearthline_contracts::topics::Topic;
 use hearthline_eventing::{Answer, Committed, Conn, DbError, Dialect, Recorded, Row, Script, Statement, Store, StoreError, StoredBlob, Unit, Value, View};
 use hearthline_nhs::StreamId;
-use sha2::{Digest, Sha256};
 use sqlx::encode::IsNull;
 use sqlx::postgres::types::Oid;
 use sqlx::postgres::{PgArgumentBuffer, PgArguments, PgConnectOptions, PgPoolOptions, PgRow, PgSslMode, PgTypeInfo};
@@ -33,7 +33,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longer than any statement takes; then the connection is thought dead.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often others' commits are looked for, while there are some and while there are none.
-const LOOK_BUSY: Duration = Duration::from_millis(5);
+const LOOK_BUSY: Duration = Duration::from_millis(10);
 const LOOK_IDLE: Duration = Duration::from_millis(30);
 
 /// Transport security towards the server.
@@ -114,7 +114,7 @@ impl Place {
             }
             Ok(Ok(conn)) => conn,
         };
-        let mut conn = PgConn { conn, lock: lock_key(&self.schema) };
+        let mut conn = PgConn { conn };
         let mut script = Script::default();
         script
             .push("select coalesce(current_setting('hearthline.session', true), ''), current_setting('server_version_num')::bigint, pg_is_in_recovery()", &[]);
@@ -151,12 +151,6 @@ fn connecting(error: &sqlx::Error) -> String {
         };
     }
     describe(error)
-}
-
-/// The advisory lock of a service's writers.
-fn lock_key(schema: &str) -> i64 {
-    let digest = Sha256::digest(schema.as_bytes());
-    i64::from_be_bytes(digest[..8].try_into().expect("a digest is longer"))
 }
 
 /// How a service's store is opened.
@@ -308,7 +302,6 @@ impl Store for PostgresStore {
 /// One session.
 pub(crate) struct PgConn {
     conn: PgConnection,
-    lock: i64,
 }
 
 impl PgConn {
@@ -339,22 +332,46 @@ impl WriterConn for PgConn {
         place.connect().await
     }
 
-    /// Each statement sees what was committed before it began: the generation is read when the lock is held.
-    async fn begin(&mut self) -> Result<Option<Begun>, DbError> {
+    const SHARED: bool = true;
+
+    /// The row of the generation is the lock: who waits for it gets it as it was committed last, and each statement after that
+    /// sees what was committed before it began.
+    async fn lock(&mut self) -> Result<Begun, DbError> {
+        self.standing("begin; select generation, work from writer for update").await
+    }
+
+    async fn look(&mut self) -> Result<Begun, DbError> {
+        self.standing("select generation, work from writer").await
+    }
+
+    async fn seize(&mut self, expected: i64, after: Begun, position: u64) -> Result<bool, DbError> {
         let mut script = Script::default();
-        script.push(format!("begin; select pg_advisory_xact_lock({}); select generation, work from writer", self.lock), &[]);
-        let rows = self.run(script).await?;
-        let row = rows.get(1).ok_or_else(|| DbError::Failed("the table writer is empty: run `hearthline migrate`".to_owned()))?;
-        Ok(Some(Begun { generation: row.int(0), work: row.int(1) }))
+        script.push(format!("begin; {} where generation = {expected} returning 1", moved(after, position)), &[]);
+        Ok(!self.run(script).await?.is_empty())
+    }
+
+    async fn at_once(&mut self, script: &Script, expected: i64, after: Begun, position: u64) -> Option<Result<bool, DbError>> {
+        let Sent { sql, args } = match Sent::joined(script, expected, after, position)? {
+            Ok(sent) => sent,
+            Err(error) => return Some(Err(error)),
+        };
+        let sending = sqlx::query_with(AssertSqlSafe(sql), args).fetch_all(&mut self.conn);
+        Some(match tokio::time::timeout(ANSWER_TIMEOUT, sending).await {
+            Ok(rows) => rows.map(|rows| !rows.is_empty()).map_err(|e| db_error(&e)),
+            Err(_) => Err(silent()),
+        })
     }
 
     fn head(&self) -> Script {
         Script::default()
     }
 
-    fn commit(&self, after: Begun, position: u64) -> Script {
+    fn commit(&self, mark: Option<(Begun, u64)>) -> Script {
         let mut script = Script::default();
-        script.push(format!("update writer set generation = {}, position = {position}, work = {}; commit", after.generation, after.work), &[]);
+        match mark {
+            Some((after, position)) => script.push(format!("{}; commit", moved(after, position)), &[]),
+            None => script.push("commit", &[]),
+        }
         script
     }
 
@@ -369,6 +386,25 @@ impl WriterConn for PgConn {
             tracing::debug!("a database session did not close in order");
         }
     }
+}
+
+impl PgConn {
+    async fn standing(&mut self, sql: &'static str) -> Result<Begun, DbError> {
+        let mut script = Script::default();
+        script.push(sql, &[]);
+        let rows = self.run(script).await?;
+        let row = rows.first().ok_or_else(|| DbError::Failed("the table writer is empty: run `hearthline migrate`".to_owned()))?;
+        Ok(Begun { generation: row.int(0), work: row.int(1) })
+    }
+}
+
+/// Says that a batch comes.
+fn moved(after: Begun, position: u64) -> String {
+    format!("update writer set generation = {}, position = {position}, work = {}", after.generation, after.work)
+}
+
+fn silent() -> DbError {
+    DbError::Away(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()))
 }
 
 /// A null whose type the server infers.
@@ -400,27 +436,7 @@ impl Sent {
                 values.iter().try_for_each(|v| bind(&mut args, v))?;
                 sql.into_owned()
             }
-            Statement::Insert { head, rows, tail } => {
-                let width = rows.first().map_or(0, Vec::len);
-                let (mut wanted, mut arrays, mut names) = (String::new(), String::new(), String::new());
-                let mut n = 0;
-                for i in 0..width {
-                    if i > 0 {
-                        wanted.push(',');
-                    }
-                    match bind_column(&mut args, rows.iter().map(|r| &r[i]))? {
-                        None => wanted.push_str("null"),
-                        Some(kind) => {
-                            n += 1;
-                            wanted.push_str(&format!("c{n}"));
-                            let comma = if n > 1 { "," } else { "" };
-                            arrays.push_str(&format!("{comma}${n}::{kind}[]"));
-                            names.push_str(&format!("{comma}c{n}"));
-                        }
-                    }
-                }
-                format!("{head} select {wanted} from unnest({arrays}) as u({names}) {tail}")
-            }
+            Statement::Insert { head, rows, tail } => insert(&mut args, &head, &rows, &tail, "")?,
             Statement::Among { head, args: values, keys, tail } => {
                 values.iter().try_for_each(|v| bind(&mut args, v))?;
                 let kind = bind_column(&mut args, keys.iter())?.unwrap_or("text");
@@ -440,6 +456,56 @@ impl Sent {
         };
         Ok(Sent { sql, args })
     }
+}
+
+impl Sent {
+    /// Inserts into tables of their own as one statement, on condition of the generation. `None` where there is anything else.
+    fn joined(script: &Script, expected: i64, after: Begun, position: u64) -> Option<Result<Self, DbError>> {
+        let statements = script.statements();
+        let mut heads = Vec::with_capacity(statements.len());
+        for statement in statements {
+            let Statement::Insert { head, .. } = statement else { return None };
+            if heads.contains(&head) {
+                return None;
+            }
+            heads.push(head);
+        }
+        let mut args = PgArguments::default();
+        let build = |args: &mut PgArguments| {
+            for number in [after.generation, i64::try_from(position).unwrap_or(i64::MAX), after.work, expected] {
+                args.add(number).map_err(|e| DbError::Failed(e.to_string()))?;
+            }
+            let mut sql = "with w as (update writer set generation = $1, position = $2, work = $3 where generation = $4 returning 1)".to_owned();
+            for (n, statement) in statements.iter().enumerate() {
+                let Statement::Insert { head, rows, tail } = statement else { continue };
+                sql.push_str(&format!(", s{n} as ({})", insert(args, head, rows, tail, ", w")?));
+            }
+            sql.push_str(" select 1 from w");
+            Ok(sql)
+        };
+        Some(build(&mut args).map(|sql| Sent { sql, args }))
+    }
+}
+
+/// An insert of one array a column; the text does not change with the number of rows. `also` is joined to the rows.
+fn insert(args: &mut PgArguments, head: &str, rows: &[Vec<Value>], tail: &str, also: &str) -> Result<String, DbError> {
+    let width = rows.first().map_or(0, Vec::len);
+    let (mut wanted, mut arrays, mut names) = (String::new(), String::new(), String::new());
+    for i in 0..width {
+        if i > 0 {
+            wanted.push(',');
+        }
+        match bind_column(args, rows.iter().map(|r| &r[i]))? {
+            None => wanted.push_str("null"),
+            Some(kind) => {
+                let comma = if names.is_empty() { "" } else { "," };
+                wanted.push_str(&format!("c{i}"));
+                arrays.push_str(&format!("{comma}${}::{kind}[]", args.len()));
+                names.push_str(&format!("{comma}c{i}"));
+            }
+        }
+    }
+    Ok(format!("{head} select {wanted} from unnest({arrays}) as u({names}){also} {tail}"))
 }
 
 fn bind(args: &mut PgArguments, value: &Value) -> Result<(), DbError> {
@@ -504,7 +570,7 @@ async fn run(conn: &mut PgConnection, script: Script) -> Result<Vec<Row>, DbErro
         };
         let rows = match tokio::time::timeout(ANSWER_TIMEOUT, rows).await {
             Ok(rows) => rows.map_err(|e| db_error(&e))?,
-            Err(_) => return Err(DbError::Away(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()))),
+            Err(_) => return Err(silent()),
         };
         found.reserve(rows.len());
         for row in &rows {

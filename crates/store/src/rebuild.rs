@@ -97,7 +97,7 @@ impl PostgresStore {
         let (tell, told) = tokio::sync::oneshot::channel();
         self.exclusively(Box::new(move |live| {
             Box::pin(async move {
-                live.begin().await.map_err(unavailable)?;
+                live.lock().await.map_err(unavailable)?;
                 let done = async {
                     facts += at.run(live, &mut target, &views).await?;
                     let (before, after) = tokio::join!(checksum(live, &views), checksum(&mut target, &views));

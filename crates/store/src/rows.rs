@@ -16,6 +16,8 @@ pub(crate) struct Rows {
     checkpoints: BTreeMap<(String, &'static str, u16), (i64, i64)>,
     inbox: Vec<Vec<Value>>,
     deliveries: Vec<Vec<Value>>,
+    relayed: Option<u64>,
+    lease: Option<([u8; 16], i64)>,
     seen: HashMap<(String, StreamId), (u64, [u8; 16])>,
     tally: BTreeMap<(String, &'static str, &'static str, String), u64>,
     archive: Vec<Vec<Value>>,
@@ -94,16 +96,10 @@ impl Rows {
         }
         batch.work |= self.outward(unit, overlay);
         if let Some(cursor) = unit.relayed {
-            self.rest.push(
-                "insert into relay (one, cursor) values (1, $1) on conflict (one) do update set cursor = excluded.cursor where relay.cursor < excluded.cursor",
-                &[cursor.into()],
-            );
+            self.relayed = self.relayed.max(Some(cursor));
         }
         if let Some((holder, until, _)) = unit.lease {
-            self.rest.push(
-                "insert into lease (one, holder, until) values (1, $1, $2) on conflict (one) do update set holder = excluded.holder, until = excluded.until",
-                &[holder.into(), until.into()],
-            );
+            self.lease = Some((holder, until));
             overlay.lease = Some((holder, until));
         }
         for change in &unit.upkeep {
@@ -332,6 +328,18 @@ impl Rows {
             "insert into checkpoints (subscription, topic, partition, next_offset, epoch)",
             checkpoints,
             "on conflict (subscription, topic, partition) do update set next_offset = excluded.next_offset, epoch = excluded.epoch",
+        );
+        let relayed = self.relayed.map(|cursor| vec![1i64.into(), cursor.into()]);
+        script.push_rows(
+            "insert into relay (one, cursor)",
+            relayed.into_iter().collect(),
+            "on conflict (one) do update set cursor = excluded.cursor where relay.cursor < excluded.cursor",
+        );
+        let lease = self.lease.map(|(holder, until)| vec![1i64.into(), holder.into(), until.into()]);
+        script.push_rows(
+            "insert into lease (one, holder, until)",
+            lease.into_iter().collect(),
+            "on conflict (one) do update set holder = excluded.holder, until = excluded.until",
         );
         let seen = self.seen.into_iter().map(|((sub, stream), (version, id))| vec![sub.into(), stream.into(), version.into(), id.into()]).collect();
         script.push_rows(

@@ -190,9 +190,24 @@ impl WriterConn for SqliteConn {
         SqliteConn::open_with(file, WRITER_CACHE_MIB).await
     }
 
-    /// The folder's lock keeps other processes away, so a batch is judged before its transaction begins.
-    async fn begin(&mut self) -> Result<Option<Begun>, DbError> {
-        Ok(None)
+    /// The folder's lock keeps other processes away.
+    const SHARED: bool = false;
+
+    async fn lock(&mut self) -> Result<Begun, DbError> {
+        Ok(Begun::default())
+    }
+
+    async fn look(&mut self) -> Result<Begun, DbError> {
+        Ok(Begun::default())
+    }
+
+    async fn seize(&mut self, _: i64, _: Begun, _: u64) -> Result<bool, DbError> {
+        Ok(true)
+    }
+
+    /// One call takes the whole batch anyway, with its `begin` and `commit`.
+    async fn at_once(&mut self, _: &Script, _: i64, _: Begun, _: u64) -> Option<Result<bool, DbError>> {
+        None
     }
 
     fn head(&self) -> Script {
@@ -201,7 +216,7 @@ impl WriterConn for SqliteConn {
         script
     }
 
-    fn commit(&self, _: Begun, _: u64) -> Script {
+    fn commit(&self, _: Option<(Begun, u64)>) -> Script {
         let mut script = Script::default();
         script.push("commit", &[]);
         script

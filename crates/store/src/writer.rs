@@ -4,8 +4,9 @@
 //! earlier units**, writes the survivors in one transaction and answers each once the commit is durable. With more than one
 //! caller about it waits a moment for those it just answered, since they usually come straight back.
 //!
-//! Where the engine lets several processes write, a batch is judged and written under its lock: the generation of the tables says
-//! whether anybody else was there since, and then nothing that this writer remembers counts.
+//! Where the engine lets several processes write, one row holds the generation of the tables, and its lock is the lock of all
+//! writers. A batch is judged by what is remembered and written on condition that the generation is still the same; where
+//! somebody else was there, everything is read anew and judged under the lock.
 //!
 //! Trouble has three shapes. A constraint that says no means that a cache was too hopeful: the batch is judged again from the
 //! tables. Any other error re-runs the units one by one, so that one bad unit fails alone. A commit whose answer was lost is
@@ -43,12 +44,20 @@ pub(crate) trait WriterConn: Conn + Sized + 'static {
     /// What it takes to connect.
     type Place: Send + Sync + 'static;
     async fn open(place: &Self::Place) -> Result<Self, StoreError>;
-    /// Alone among writers from here to commit or roll-back. Nothing where no other process can write.
-    async fn begin(&mut self) -> Result<Option<Begun>, DbError>;
+    /// Whether other processes may write to the same tables.
+    const SHARED: bool;
+    /// Takes the lock of the service's writers in a new transaction and says how the tables stand.
+    async fn lock(&mut self) -> Result<Begun, DbError>;
+    /// How the tables stand, without the lock.
+    async fn look(&mut self) -> Result<Begun, DbError>;
+    /// As [`WriterConn::lock`], and says that a batch comes after; false: the tables do not stand at `expected` any more.
+    async fn seize(&mut self, expected: i64, after: Begun, position: u64) -> Result<bool, DbError>;
+    /// The whole batch in one statement that commits by itself, if the tables stand at `expected`. `None`: it takes more than one.
+    async fn at_once(&mut self, script: &Script, expected: i64, after: Begun, position: u64) -> Option<Result<bool, DbError>>;
     /// What stands before a batch's first write.
     fn head(&self) -> Script;
-    /// What ends it, durably.
-    fn commit(&self, after: Begun, position: u64) -> Script;
+    /// What ends a batch, durably; `mark` where its coming was not said before.
+    fn commit(&self, mark: Option<(Begun, u64)>) -> Script;
     /// Fails where no transaction was left open, which is as good.
     async fn roll_back(&mut self);
     async fn close(self);
@@ -162,6 +171,8 @@ pub(crate) struct Writer<C: WriterConn> {
     swept_at: Instant,
     /// A commit's outcome is unknown or the connection is gone, so nothing that the ledger remembers can be relied on.
     doubtful: bool,
+    /// Others write as well just now: the lock is taken before a batch is judged.
+    contended: bool,
 }
 
 impl<C: WriterConn> Writer<C> {
@@ -173,7 +184,7 @@ impl<C: WriterConn> Writer<C> {
         faults: Arc<dyn Faults>,
     ) -> Result<WriterHandle<C>, StoreError> {
         let load = async {
-            let begun = conn.begin().await?.unwrap_or_default();
+            let begun = if C::SHARED { conn.lock().await? } else { Begun::default() };
             let ledger = Ledger::load(&mut conn, topic, views, begun).await;
             conn.roll_back().await;
             ledger
@@ -184,7 +195,7 @@ impl<C: WriterConn> Writer<C> {
         let tell = Arc::downgrade(&committed);
         let (jobs, queue) = mpsc::channel(QUEUE_UNITS_MAX);
         let open = Open::new(RwLock::new(Ok(())));
-        let writer = Writer { conn, place, faults, ledger, committed, open: open.clone(), swept_at: Instant::now(), doubtful: false };
+        let writer = Writer { conn, place, faults, ledger, committed, open: open.clone(), swept_at: Instant::now(), doubtful: false, contended: false };
         tokio::spawn(writer.run(queue));
         Ok(WriterHandle { jobs, committed: watched, tell, open })
     }
@@ -275,33 +286,56 @@ impl<C: WriterConn> Writer<C> {
         if self.doubtful {
             self.reload().await?;
         }
-        let verdict = async {
-            if let Some(begun) = self.conn.begin().await?
-                && begun.generation != self.ledger.generation()
-            {
-                self.ledger.reload(&mut self.conn, begun).await?;
+        match self.judge_and_write(units, care, self.contended).await {
+            // Somebody else was there.
+            Err(BatchError::Stale) => {
+                self.contended = true;
+                self.judge_and_write(units, Care::FromTables, true).await
             }
-            self.ledger.judge(&mut self.conn, units, care).await
+            done => done,
+        }
+    }
+
+    async fn judge_and_write(&mut self, units: &[Unit], care: Care, locked: bool) -> Result<Vec<Result<Answer, StoreError>>, BatchError> {
+        let locked = locked && C::SHARED;
+        let written = async {
+            if locked {
+                let begun = self.conn.lock().await?;
+                self.contended = begun.generation != self.ledger.generation();
+                if self.contended {
+                    self.ledger.reload(&mut self.conn, begun).await?;
+                }
+            }
+            let Verdict { mut batch, answers } = self.ledger.judge(&mut self.conn, units, care).await?;
+            if C::SHARED
+                && !locked
+                && answers.iter().any(|a| !matches!(a, Ok(Answer::Committed { .. })))
+                && self.conn.look().await?.generation != self.ledger.generation()
+            {
+                // A refusal by what is not so any more.
+                return Err(BatchError::Stale);
+            }
+            if batch.is_empty() {
+                return Ok((None, answers));
+            }
+            self.write(&mut batch, locked).await?;
+            Ok((Some(batch), answers))
         }
         .await;
-        let written = match verdict {
-            Ok(Verdict { batch, answers }) if batch.is_empty() => {
-                self.conn.roll_back().await;
-                return Ok(answers);
-            }
-            Ok(Verdict { mut batch, answers }) => self.write(&mut batch).await.map(|()| (batch, answers)),
-            Err(error) => {
-                self.conn.roll_back().await;
-                Err(error)
-            }
-        };
         match written {
-            Ok((batch, answers)) => {
+            Ok((Some(batch), answers)) => {
                 self.ledger.committed(batch);
                 self.tell();
                 Ok(answers)
             }
+            Ok((None, answers)) => {
+                if locked {
+                    self.conn.roll_back().await;
+                }
+                Ok(answers)
+            }
             Err(error) => {
+                self.conn.roll_back().await;
                 self.doubtful |= matches!(error, BatchError::OutcomeUnknown | BatchError::Db(DbError::Away(_)));
                 Err(error)
             }
@@ -324,7 +358,7 @@ impl<C: WriterConn> Writer<C> {
         self.connect().await.map_err(|e| BatchError::Db(DbError::Away(e.to_string())))?;
         let before = self.ledger.position();
         let loaded = async {
-            let begun = self.conn.begin().await?.unwrap_or_default();
+            let begun = if C::SHARED { self.conn.lock().await? } else { Begun::default() };
             self.ledger.reload(&mut self.conn, begun).await
         }
         .await;
@@ -345,27 +379,47 @@ impl<C: WriterConn> Writer<C> {
         Ok(())
     }
 
-    async fn write(&mut self, batch: &mut Batch) -> Result<(), BatchError> {
-        let mut script = self.conn.head();
+    async fn write(&mut self, batch: &mut Batch, locked: bool) -> Result<(), BatchError> {
+        let mut script = Script::default();
         let mark = match batch.last_event {
             Some((position, id)) => Mark::Event { position, id },
             None => {
                 let id = *uuid::Uuid::new_v4().as_bytes();
-                script.push("insert into batches (batch_id, at) values ($1, $2)", &[id.into(), batch.at.into()]);
+                script.push_rows("insert into batches (batch_id, at)", vec![vec![id.into(), batch.at.into()]], "");
                 Mark::Row(id)
             }
         };
+        let expected = self.ledger.generation();
+        let after = Begun { generation: expected + 1, work: i64::try_from(self.ledger.work()).unwrap_or(i64::MAX) + i64::from(batch.work) };
         let mut asked = false;
         let done = async {
-            let mut tail = batch.run(&mut self.conn, script).await?;
-            if self.faults.before_commit() {
+            let fails = self.faults.before_commit();
+            if !locked && batch.facts.is_empty() && !fails {
+                script.append(batch.take_script());
+                asked = true;
+                match self.conn.at_once(&script, expected, after, batch.position).await {
+                    Some(Ok(true)) => return Ok(()),
+                    Some(Ok(false)) => {
+                        asked = false;
+                        return Err(BatchError::Stale);
+                    }
+                    Some(Err(error)) => return Err(error.into()),
+                    None => asked = false,
+                }
+            }
+            if !locked && !self.conn.seize(expected, after, batch.position).await? {
+                return Err(BatchError::Stale);
+            }
+            let mut head = self.conn.head();
+            head.append(script);
+            let mut tail = batch.run(&mut self.conn, head).await?;
+            if fails {
                 self.conn.run(tail).await?;
                 return Err(BatchError::Db(DbError::Failed("injected before the commit".to_owned())));
             }
-            let after = Begun { generation: self.ledger.generation() + 1, work: i64::try_from(self.ledger.work()).unwrap_or(i64::MAX) + i64::from(batch.work) };
-            tail.append(self.conn.commit(after, batch.position));
+            tail.append(self.conn.commit(locked.then_some((after, batch.position))));
             asked = true;
-            self.conn.run(tail).await.map_err(BatchError::Db)
+            self.conn.run(tail).await.map(drop).map_err(BatchError::Db)
         }
         .await;
         match done {
@@ -373,7 +427,7 @@ impl<C: WriterConn> Writer<C> {
             Ok(_) => Ok(()),
             Err(error) => {
                 self.conn.roll_back().await;
-                if !asked || matches!(error, BatchError::Db(DbError::Constraint) | BatchError::View(_)) {
+                if !asked || matches!(error, BatchError::Db(DbError::Constraint) | BatchError::View(_) | BatchError::Stale) {
                     return Err(error);
                 }
                 // The commit itself may have been the one that failed to answer.
@@ -398,7 +452,10 @@ impl<C: WriterConn> Writer<C> {
             Mark::Row(id) => script.push("select 1 from batches where batch_id = $1", &[Value::from(id)]),
         }
         let found = async {
-            self.conn.begin().await?;
+            if C::SHARED {
+                // The old session may still be committing; it has the lock until it is done.
+                self.conn.lock().await?;
+            }
             self.conn.run(script).await
         }
         .await;
@@ -428,6 +485,8 @@ pub(crate) enum BatchError {
     View(&'static str),
     OutcomeUnknown,
     NotCommitted,
+    /// Another process wrote since the tables were read.
+    Stale,
 }
 
 impl From<DbError> for BatchError {
@@ -443,6 +502,7 @@ impl From<BatchError> for StoreError {
             BatchError::Db(e) => StoreError::Unavailable(e.to_string()),
             BatchError::View(what) => StoreError::Refused(format!("a view cannot take {what}")),
             BatchError::OutcomeUnknown => StoreError::OutcomeUnknown,
+            BatchError::Stale => StoreError::Unavailable("other processes keep writing; try again".to_owned()),
             BatchError::NotCommitted => StoreError::Unavailable("the commit did not take place".to_owned()),
         }
     }
