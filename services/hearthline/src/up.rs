@@ -60,7 +60,12 @@ pub struct Started {
 
 /// `hearthline up` and `hearthline serve`.
 pub fn run(config: &Config, sandbox: bool, only: Option<&str>, until_stdin_closes: bool) -> anyhow::Result<ExitCode> {
-    let telemetry = Arc::new(Telemetry::start(&config.telemetry)?);
+    let mut settings = config.telemetry.clone();
+    if let Some(service) = only {
+        // One of several processes: traces and metrics say which.
+        settings.service_name = format!("{}-{service}", settings.service_name);
+    }
+    let telemetry = Arc::new(Telemetry::start(&settings)?);
     telemetry.set_global()?;
     hearthline_runtime::telemetry::log_panics_without_their_message();
     let mut builder = tokio::runtime::Builder::new_multi_thread();
