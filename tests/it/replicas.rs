@@ -405,3 +405,84 @@ async fn what_is_wrong_with_a_database_is_said_and_what_to_do() {
         check(open(database).await, false, &["pooler", "connect to PostgreSQL itself"]);
     }
 }
+
+/// A serving process of its own, killed with the test.
+struct Serving(std::process::Child);
+
+impl Serving {
+    fn start(config: &std::path::Path, folder: &std::path::Path, service: &str) -> Self {
+        let args = ["--config", config.to_str().unwrap(), "--folder", folder.to_str().unwrap(), "serve", service];
+        let mut command = crate::binary::command(&args);
+        // Half a minute less to wait for; brokers allow no shorter one by default.
+        command.env("HEARTHLINE__KAFKA__CLIENT__SESSION_TIMEOUT_MS", "6000").stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        Serving(command.spawn().expect("it starts"))
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = std::process::Command::new("kill").args([name, &self.0.id().to_string()]).status().expect("kill is there");
+        assert!(sent.success());
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_paused_past_its_group_s_patience_wakes_and_writes_nothing() {
+    let (Some(deployed), Some(kafka)) = (Deployed::new().await, Kafka::new().await) else { return };
+    let place = &deployed.stores.database;
+    let config = deployed.folder.file("hearthline.toml");
+    let toml = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\n[postgres]\nhost = \"{}\"\nport = {}\ndatabase = \"{}\"\nkeyring_database = \"{}\"\npassword_folder = \"{}\"\ntls = \"disabled\"\n\
+         [kafka]\nbrokers = \"{}\"\ntopic_prefix = \"{}\"\ngroup_prefix = \"{}\"\nreplication_factor = 1\n[keyring]\nkek_file = \"{}\"\n",
+        place.host,
+        place.port,
+        place.name,
+        deployed.keys.database.name,
+        deployed.passwords,
+        kafka.options.brokers,
+        kafka.options.topic_prefix,
+        kafka.options.group_prefix,
+        deployed.folder.file("kek").display()
+    );
+    std::fs::write(&config, toml).unwrap();
+    let log = hearthline_log_kafka::KafkaLog::open(kafka.options.clone()).unwrap();
+    let publish = async |n: usize| {
+        let rows = (0..n).map(|_| bench::row(stream(), 1, bytes::Bytes::new()));
+        let records = rows.map(|row| hearthline_eventing::Outgoing { key: *row.stream.bytes(), headers: vec![], payload: row.payload });
+        log.publish(topics::CALL.name, records.collect()).await.expect("published");
+    };
+    let mut look = deployed.session(&deployed.stores, "hearthline_kpi_projection").await;
+    run(&mut look, "set search_path to kpi_projection").await.unwrap();
+    let look = tokio::sync::Mutex::new(look);
+    let one = async |sql: &'static str| -> i64 { sqlx::query_as::<_, (i64,)>(sql).fetch_one(&mut *look.lock().await).await.unwrap().0 };
+    let applied = async |n: i64| {
+        until("events are applied", async || (one("select cast(coalesce(sum(count), 0) as bigint) from dispositions where kind = 'applied'").await == n).then_some(())).await;
+    };
+    let (first, second) = (deployed.folder.file("first"), deployed.folder.file("second"));
+
+    let paused = Serving::start(&config, &first, "kpi-projection");
+    publish(300).await;
+    applied(300).await;
+    let _other = Serving::start(&config, &second, "kpi-projection");
+    // Some partitions go to the newcomer, each under a higher epoch.
+    until("partitions are shared", async || (one("select count(*) from checkpoints where epoch > 1").await > 0).then_some(())).await;
+    paused.signal("-STOP");
+    publish(300).await;
+    applied(600).await;
+    let taken = one("select cast(sum(epoch) as bigint) from checkpoints").await;
+    paused.signal("-CONT");
+    publish(300).await;
+    applied(900).await;
+    // It came back as a member: some partitions have gone to it again, and what it thought it had was written by nobody twice.
+    until("it is a member again", async || (one("select cast(sum(epoch) as bigint) from checkpoints").await > taken).then_some(())).await;
+    publish(100).await;
+    applied(1_000).await;
+    assert_eq!(one("select count(*) from archive").await, 1_000);
+    assert_eq!(one("select count(*) from seen").await, 1_000);
+    assert_eq!(one("select count(*) from parked").await, 0);
+}

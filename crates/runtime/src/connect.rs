@@ -55,13 +55,13 @@ pub struct Servers {
 /// A part of the backend does not open.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    #[error("the log does not open: {0}")]
+    #[error("the log does not open")]
     Log(#[from] LogError),
-    #[error("the log is configured wrongly: {0}")]
+    #[error("the log is configured wrongly")]
     Options(#[from] OptionsError),
-    #[error("the keyring does not open: {0}")]
+    #[error("the keyring does not open")]
     Keyring(#[from] KeyringError),
-    #[error("the store of {service} does not open: {source}")]
+    #[error("the store of {service} does not open")]
     Store { service: &'static str, source: StoreError },
     #[error(transparent)]
     Begin(BeginError),

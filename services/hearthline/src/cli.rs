@@ -234,7 +234,7 @@ pub struct BenchArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
-    /// Whole append units on SQLite at 1, 8, 32 and 256 callers.
+    /// Whole append units at 1, 8, 32 and 256 callers.
     Append {
         #[arg(long, value_delimiter = ',', default_values_t = [1, 8, 32, 256])]
         callers: Vec<usize>,
@@ -242,6 +242,16 @@ pub enum BenchCommand {
     /// Rebuilding the KPI views from an archive of this many events.
     Rebuild {
         #[arg(long, default_value_t = 300_000)]
+        events: u64,
+    },
+    /// Stored events into the log, and one that comes alone from its commit to a consumer.
+    Relay {
+        #[arg(long, default_value_t = 100_000)]
+        events: u64,
+    },
+    /// From the log into a service: by a policy that writes an event for each, and into projections.
+    Consume {
+        #[arg(long, default_value_t = 200_000)]
         events: u64,
     },
     /// POST of a call over HTTP, durable.

@@ -343,7 +343,8 @@ async fn connect_when_there(name: &'static str, backend: &Backend) -> anyhow::Re
         let (topic, views) = views(name);
         match backend.connect(name, topic, views).await {
             Err(error) if error.may_pass() => {
-                tracing::warn!(%error, service = name, "waiting for the server; it is tried again");
+                let error = anyhow::Error::from(error);
+                tracing::warn!(error = format!("{error:#}"), service = name, "waiting for the server; it is tried again");
                 tokio::time::sleep(patience).await;
                 patience = (patience * 2).min(Duration::from_secs(10));
             }

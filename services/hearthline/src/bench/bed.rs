@@ -37,9 +37,14 @@ impl Bed {
         Ok(self.backend.connect(service, topic, views).await?)
     }
 
-    /// Which store and log stand behind it.
+    /// The store behind it.
     pub(crate) fn named(&self) -> &'static str {
         if self.servers.is_some() { "PostgreSQL" } else { "SQLite" }
+    }
+
+    /// The log behind it.
+    pub(crate) fn log_named(&self) -> &'static str {
+        if self.servers.is_some() { "Kafka" } else { "the embedded log" }
     }
 
     pub(crate) async fn clear(self) -> anyhow::Result<()> {

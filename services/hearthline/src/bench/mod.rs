@@ -9,6 +9,7 @@ mod latency;
 mod load;
 mod rebuild;
 mod system;
+mod transport;
 
 use crate::cli::BenchCommand;
 use hearthline_runtime::connect::Servers;
@@ -69,6 +70,15 @@ pub async fn command(what: BenchCommand, on: Option<PathBuf>, seconds: Duration,
     match what {
         BenchCommand::Rebuild { events } => add(rebuild::rebuild(&options, events).await?),
         _ if all => add(rebuild::rebuild(&options, 300_000).await?),
+        _ => {}
+    }
+    match what {
+        BenchCommand::Relay { events } => add(transport::relay(&options, events).await?),
+        BenchCommand::Consume { events } => add(transport::consume(&options, events).await?),
+        _ if all => {
+            add(transport::relay(&options, 100_000).await?);
+            add(transport::consume(&options, 200_000).await?);
+        }
         _ => {}
     }
     let connections = if let BenchCommand::Calls { connections } = what { Some(connections) } else { all.then_some(32) };

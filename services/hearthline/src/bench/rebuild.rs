@@ -40,7 +40,7 @@ pub async fn rebuild(options: &Options, events: u64) -> anyhow::Result<Vec<Figur
 }
 
 /// Ten facts: a call from its opening to its closing, and the consultation's.
-fn a_call(n: u64) -> Vec<Fact> {
+pub(super) fn a_call(n: u64) -> Vec<Fact> {
     use outcome::OutcomeEvent;
     use pb::CallEvent;
     let call = *uuid::Uuid::now_v7().as_bytes();

@@ -1,11 +1,12 @@
 //! A whole system in this process on a folder of its own, with one home registered, for what is measured end to end.
 
-use super::Options;
+use super::{Options, bed};
 use crate::up::{self, Started};
 use anyhow::{Context, bail};
 use hearthline_nhs::OdsCode;
 use hearthline_runtime::auth::{Grant, Issuer, Role};
 use hearthline_runtime::config::{Config, Sources};
+use hearthline_runtime::connect::Servers;
 use hearthline_runtime::telemetry::Telemetry;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub(crate) struct System {
     pub(crate) ops: crate::ops::Ops,
     stop: CancellationToken,
     running: tokio::task::JoinHandle<anyhow::Result<()>>,
+    servers: Option<Servers>,
     _folder: tempfile::TempDir,
 }
 
@@ -39,7 +41,17 @@ impl System {
         ];
         let file = folder.path().join("bench.toml");
         std::fs::write(&file, "[[mllp.peer]]\nname = \"bench\"\nfacility_ods = \"RN1\"\nhome_level_visits = true\n")?;
-        let config = Config::load(&Sources { file: Some(file), environment: Vec::new(), overrides: overrides.to_vec() })?;
+        let mut config = Config::load(&Sources { file: Some(file), environment: Vec::new(), overrides: overrides.to_vec() })?;
+        let servers = match &options.servers {
+            Some(servers) => {
+                let own = bed::namespace(servers, &folder).await?;
+                config.distributed = Some((own.postgres.clone(), own.kafka.clone()));
+                config.keyring.kek_file = Some(own.kek_file.clone());
+                up::migrate(&config).await?;
+                Some(own)
+            }
+            None => None,
+        };
         let telemetry = Arc::new(Telemetry::start(&config.telemetry)?);
         let issuer = Issuer::open(folder.path(), &config.auth.issuer, &config.auth.audience)?;
         let token = |role| {
@@ -60,12 +72,16 @@ impl System {
             }
         };
         let (http, mllp, ops) = started;
-        Ok(System { http, mllp, home, operator, call_handler, ops, stop, running, _folder: folder })
+        Ok(System { http, mllp, home, operator, call_handler, ops, stop, running, servers, _folder: folder })
     }
 
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.stop.cancel();
-        self.running.await?
+        self.running.await??;
+        match &self.servers {
+            Some(servers) => bed::clear(servers).await,
+            None => Ok(()),
+        }
     }
 }
 
