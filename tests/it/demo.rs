@@ -103,7 +103,7 @@ async fn nothing_is_left(schema_prefix: &str) {
     }
     let brokers = std::env::var("HEARTHLINE_TEST_KAFKA").expect("it is at hand");
     let topic_prefix = format!("{}.", schema_prefix.trim_end_matches('_').replace('_', "-"));
-    let options = KafkaOptions { topic_prefix, ..KafkaOptions::new(brokers, "") };
+    let options = KafkaOptions { topic_prefix, ..KafkaOptions::new(brokers, "operator") };
     let findings = KafkaAdmin::new(options).expect("sound options").verify(Replication::of(1)).await;
     let missing = findings.iter().filter(|finding| finding.seen.ends_with("is missing")).count();
     assert_eq!(missing, ALL.len(), "{findings:?}");
