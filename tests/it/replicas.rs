@@ -461,7 +461,10 @@ async fn a_replica_paused_past_its_group_s_patience_wakes_and_writes_nothing() {
     let look = tokio::sync::Mutex::new(look);
     let one = async |sql: &'static str| -> i64 { sqlx::query_as::<_, (i64,)>(sql).fetch_one(&mut *look.lock().await).await.unwrap().0 };
     let applied = async |n: i64| {
-        until("events are applied", async || (one("select cast(coalesce(sum(count), 0) as bigint) from dispositions where kind = 'applied'").await == n).then_some(())).await;
+        until("events are applied", async || {
+            (one("select cast(coalesce(sum(count), 0) as bigint) from dispositions where kind = 'applied'").await == n).then_some(())
+        })
+        .await;
     };
     let (first, second) = (deployed.folder.file("first"), deployed.folder.file("second"));
 
