@@ -246,6 +246,8 @@ impl Relay {
         let cursor = self.agree().await?;
         let mut term = Term { number, cursor, unnoted_since: None, ends: BTreeMap::new(), republish_looked_at: None };
         self.note_ends(&mut term).await?;
+        // A producer takes its time to be known to the brokers: it is made before there is something to write.
+        self.log.publish(self.topic.name, Vec::new()).await?;
         lease.lead(number);
         Ok(term)
     }

@@ -67,6 +67,12 @@ impl<'c> Tx<'c> {
         self.flush().await
     }
 
+    /// Inserts a row where none has its key, which is the first column.
+    pub fn insert_new(&mut self, table: &str, columns: &[&str], row: Vec<Value>) {
+        let head = format!("insert into {table} ({})", columns.join(","));
+        self.script.push_rows(head, vec![row], format!("on conflict ({}) do nothing", columns[0]));
+    }
+
     /// Inserts rows or replaces those whose key exists. Rows must not repeat a key. Each row has every column of the table.
     pub fn upsert(&mut self, table: &Table, rows: Vec<Vec<Value>>) {
         let head = format!("insert into {} ({})", table.name, table.columns.join(","));

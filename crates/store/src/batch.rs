@@ -117,14 +117,9 @@ impl Batch {
         self.survivors == 0
     }
 
-    /// The writer's own inserts, for who runs them without the views.
-    pub(crate) fn take_script(&mut self) -> Script {
-        std::mem::take(&mut self.script)
-    }
-
     /// Runs the views; gives back what is left to run with the commit.
     pub(crate) async fn run(&mut self, conn: &mut dyn Conn, mut head: Script) -> Result<Script, BatchError> {
-        head.append(self.take_script());
+        head.append(std::mem::take(&mut self.script));
         if self.facts.is_empty() {
             return Ok(head);
         }

@@ -17,7 +17,7 @@ use crate::Faults;
 use crate::batch::{Batch, Care, Ledger, Verdict};
 use async_trait::async_trait;
 use hearthline_contracts::topics::Topic;
-use hearthline_eventing::{Answer, Committed, Conn, DbError, Script, StoreError, Unit, Value, View};
+use hearthline_eventing::{Answer, Committed, Conn, DbError, Dialect, Row, Script, StoreError, Unit, Value, View};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, RwLock, Weak};
@@ -61,6 +61,33 @@ pub(crate) trait WriterConn: Conn + Sized + 'static {
     /// Fails where no transaction was left open, which is as good.
     async fn roll_back(&mut self);
     async fn close(self);
+}
+
+/// A connection that takes the lock with the first statement that is run on it.
+struct Late<'c, C> {
+    conn: &'c mut C,
+    /// What [`WriterConn::seize`] is asked, until it was.
+    seizes: Option<(i64, Begun, u64)>,
+    stale: bool,
+}
+
+#[async_trait]
+impl<C: WriterConn> Conn for Late<'_, C> {
+    fn dialect(&self) -> Dialect {
+        self.conn.dialect()
+    }
+
+    async fn run(&mut self, script: Script) -> Result<Vec<Row>, DbError> {
+        if let Some((expected, after, position)) = self.seizes.take()
+            && !self.conn.seize(expected, after, position).await?
+        {
+            self.stale = true;
+        }
+        if self.stale {
+            return Err(DbError::Failed("another process was here".to_owned()));
+        }
+        self.conn.run(script).await
+    }
 }
 
 type Reply = oneshot::Sender<Result<Answer, StoreError>>;
@@ -120,20 +147,20 @@ impl<C: WriterConn> WriterHandle<C> {
         self.committed.clone()
     }
 
-    /// What another process committed, as read after `seen` was known here.
-    pub(crate) fn learn(&self, seen: Committed, found: Committed) {
-        let Some(tell) = self.tell.upgrade() else { return };
+    /// What another process committed, as read after `seen` was known here. True where it was news.
+    pub(crate) fn learn(&self, seen: Committed, found: Committed) -> bool {
+        let Some(tell) = self.tell.upgrade() else { return false };
         if found.position < seen.position {
             self.set_open(Err(FELL_BACK.to_owned()));
             tell.send_replace(found);
-            return;
+            return true;
         }
         tell.send_if_modified(|c| {
             let newer = Committed { position: c.position.max(found.position), work: c.work.max(found.work) };
             let changed = *c != newer;
             *c = newer;
             changed
-        });
+        })
     }
 
     pub(crate) fn opened(&self) -> Result<(), String> {
@@ -394,10 +421,19 @@ impl<C: WriterConn> Writer<C> {
         let mut asked = false;
         let done = async {
             let fails = self.faults.before_commit();
-            if !locked && batch.facts.is_empty() && !fails {
-                script.append(batch.take_script());
+            let mut head = self.conn.head();
+            head.append(script);
+            let mut conn = Late { conn: &mut self.conn, seizes: (!locked).then_some((expected, after, batch.position)), stale: false };
+            let gathered = batch.run(&mut conn, head).await;
+            let unbegun = conn.seizes.is_some();
+            if conn.stale {
+                return Err(BatchError::Stale);
+            }
+            let mut tail = gathered?;
+            if unbegun && !fails {
+                // No view read anything.
                 asked = true;
-                match self.conn.at_once(&script, expected, after, batch.position).await {
+                match self.conn.at_once(&tail, expected, after, batch.position).await {
                     Some(Ok(true)) => return Ok(()),
                     Some(Ok(false)) => {
                         asked = false;
@@ -407,12 +443,9 @@ impl<C: WriterConn> Writer<C> {
                     None => asked = false,
                 }
             }
-            if !locked && !self.conn.seize(expected, after, batch.position).await? {
+            if unbegun && !self.conn.seize(expected, after, batch.position).await? {
                 return Err(BatchError::Stale);
             }
-            let mut head = self.conn.head();
-            head.append(script);
-            let mut tail = batch.run(&mut self.conn, head).await?;
             if fails {
                 self.conn.run(tail).await?;
                 return Err(BatchError::Db(DbError::Failed("injected before the commit".to_owned())));

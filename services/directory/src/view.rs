@@ -101,9 +101,10 @@ fn own(tx: &mut Tx<'_>, fact: &Fact, event: &Event) {
             tx.execute("update homes set email_verified_on = $2 where id = $1", &[stream, email.verified_on.to_string().into()])
         }
         Event::GpAligned { alignment, .. } => tx.execute("update homes set practice_ods = $2 where id = $1", &[stream, alignment.ods.as_str().into()]),
-        Event::TaskOpened { id, kind, due_at_us, subject } => tx.execute(
-            "insert into tasks (id, stream, kind, due_at, subject) values ($1,$2,$3,$4,$5) on conflict (id) do nothing",
-            &[(*id.bytes()).into(), stream, kind.as_str().into(), (*due_at_us).into(), subject.map(|s| *s.bytes()).into()],
+        Event::TaskOpened { id, kind, due_at_us, subject } => tx.insert_new(
+            "tasks",
+            &["id", "stream", "kind", "due_at", "subject"],
+            vec![(*id.bytes()).into(), stream, kind.as_str().into(), (*due_at_us).into(), subject.map(|s| *s.bytes()).into()],
         ),
         Event::TaskClosed { id, .. } => tx.execute("delete from tasks where id = $1", &[(*id.bytes()).into()]),
         Event::PracticeListed(_)
@@ -125,9 +126,10 @@ fn of_call(tx: &mut Tx<'_>, fact: &Fact, call: &CallFact) {
     // Only a fact with a sealed part can have said anything.
     let said = || -> Value { fact.sealed.as_ref().map(|_| fact.payload.clone()).into() };
     match call {
-        CallFact::Opened { home, resident } => tx.execute(
-            "insert into calls (id, home, provisional, said) values ($1,$2,$3,$4) on conflict (id) do nothing",
-            &[
+        CallFact::Opened { home, resident } => tx.insert_new(
+            "calls",
+            &["id", "home", "provisional", "said"],
+            vec![
                 stream,
                 (*home.bytes()).into(),
                 resident.provisional.then_some(*resident.id.bytes()).into(),
