@@ -468,7 +468,7 @@ impl Bent {
 #[async_trait]
 impl Log for Bent {
     async fn publish(&self, topic: &'static str, mut records: Vec<Outgoing>) -> Result<(), LogError> {
-        self.publishes.fetch_add(usize::from(!records.is_empty()), Ordering::SeqCst);
+        self.publishes.fetch_add(i64::from(!records.is_empty()), Ordering::SeqCst);
         if *self.holds_publish.borrow() {
             let rest = records.split_off(records.len() / 2);
             self.log.publish(topic, records).await?;

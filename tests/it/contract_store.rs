@@ -5,7 +5,7 @@ use bytes::Bytes;
 use hearthline_eventing::hostile::HostileStore;
 use hearthline_eventing::{
     Answer, CheckpointChange, Claim, ClaimKey, ClaimRule, Consumed, DeliveryChange, DeliveryMove, DeliveryState, EVENT_BYTES_MAX, InboxChange, InboxRow,
-    NewDelivery, ParkedChange, ParkedOf, ParkedRow, Store, StoreError, TimerChange, Unit, View, Write, now_us,
+    NewDelivery, ParkedChange, ParkedOf, ParkedRow, Settled, Store, StoreError, TimerChange, Unit, View, Write, now_us,
 };
 use hearthline_nhs::StreamId;
 use hearthline_store::{Faults, NoFaults};
@@ -728,7 +728,13 @@ async fn rows_beside_the_events_are_kept(adapter: &dyn StoreAdapter) {
     let message = InboxRow {
         id: [1; 16],
         received_at: 1,
+        outgoing: false,
         peer: "trust".to_owned(),
+        control_id: "1".to_owned(),
+        kind: "ADT^A01".to_owned(),
+        reply: "AA",
+        size: 6,
+        body_tag: None,
         digest: [3; 32],
         day: "2026-11-22".to_owned(),
         person_tag: Some([4; 16]),
@@ -736,8 +742,10 @@ async fn rows_beside_the_events_are_kept(adapter: &dyn StoreAdapter) {
         occurred_at: 1,
         sealed: Bytes::from_static(b"sealed"),
         state: "held",
-        why: "stranger",
+        why: "stranger".to_owned(),
+        effect: String::new(),
         stream: None,
+        resident: None,
         traceparent: None,
     };
     let inbox = |change| Unit { inbox: vec![change], ..Unit::default() };
@@ -746,10 +754,26 @@ async fn rows_beside_the_events_are_kept(adapter: &dyn StoreAdapter) {
         matches!(store.append(inbox(InboxChange::Receive(InboxRow { id: [9; 16], ..message.clone() }))).await, Err(StoreError::Refused(_))),
         "the same message again"
     );
-    store.append(inbox(InboxChange::Settle { id: [1; 16], state: "interpreted", why: "", stream: Some(stream()) })).await.unwrap();
+    store
+        .append(inbox(InboxChange::Settle(Box::new(Settled {
+            id: [1; 16],
+            state: "interpreted",
+            why: String::new(),
+            effect: String::new(),
+            stream: Some(stream()),
+            resident: None,
+            person_tag: None,
+            moved: true,
+        }))))
+        .await
+        .unwrap();
     assert_eq!(count(&*store, "select count(*) from inbox where sealed is null and state = 'interpreted'").await, 1);
     store.append(inbox(InboxChange::Sweep { day: "2026-11-22".to_owned() })).await.unwrap();
-    assert_eq!(count(&*store, "select count(*) from inbox").await, 0);
+    assert_eq!(count(&*store, "select count(*) from inbox").await, 1, "what is a resident's stays");
+    let strangers = InboxRow { id: [2; 16], digest: [2; 32], ..message.clone() };
+    store.append(inbox(InboxChange::Receive(strangers))).await.unwrap();
+    store.append(inbox(InboxChange::Sweep { day: "2026-11-22".to_owned() })).await.unwrap();
+    assert_eq!(count(&*store, "select count(*) from inbox where state = 'held'").await, 0);
 
     let keys = hearthline_tests::bench::Folder::new();
     let composer = bench::composer("call-intake", keys.keys().await);

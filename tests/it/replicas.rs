@@ -26,7 +26,13 @@ fn received() -> InboxRow {
     InboxRow {
         id: id(),
         received_at: now_us(),
+        outgoing: false,
         peer: "portsmouth".to_owned(),
+        control_id: "1".to_owned(),
+        kind: "ADT^A01".to_owned(),
+        reply: "AA",
+        size: 6,
+        body_tag: None,
         digest: [id(), id()].concat().try_into().expect("32 bytes"),
         day: "2026-11-22".to_owned(),
         person_tag: None,
@@ -34,8 +40,10 @@ fn received() -> InboxRow {
         occurred_at: now_us(),
         sealed: bytes::Bytes::from_static(b"sealed"),
         state: "held",
-        why: "",
+        why: String::new(),
+        effect: String::new(),
         stream: None,
+        resident: None,
         traceparent: None,
     }
 }
@@ -46,7 +54,7 @@ async fn slow_append(server: &Postgres, before: impl Future<Output = ()>, after:
     let mut conn = server.session().await;
     run(&mut conn, "set search_path to call_intake; begin").await.unwrap();
     let row = received();
-    sqlx::query("insert into inbox (id, received_at, peer, digest, day, occurred_at, sealed, state, why) values ($1,$2,$3,$4,$5,$6,$7,'held','')")
+    sqlx::query("insert into inbox (id, received_at, outgoing, peer, control_id, kind, reply, size, digest, day, occurred_at, sealed, state, why, effect) values ($1,$2,0,$3,'','','',0,$4,$5,$6,$7,'held','','')")
         .bind(row.id.to_vec())
         .bind(row.received_at)
         .bind(row.peer)

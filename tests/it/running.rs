@@ -46,7 +46,9 @@ frame_limit_bytes = 4096
 [[mllp.peer]]
 name = "Southampton"
 facility_ods = "RHM"
-home_level_visits = true
+home_level_visits_from = "2020-01-01"
+home_level_visits_purpose = "evaluation of the telemedicine service"
+home_level_visits_lawful_basis = "UK GDPR 6(1)(e)"
 "#;
 
 pub struct Running {

@@ -330,7 +330,9 @@ listen = "127.0.0.1:0"
 [[mllp.peer]]
 name = "portsmouth"
 facility_ods = "{HOSPITAL}"
-home_level_visits = true
+home_level_visits_from = "2020-01-01"
+home_level_visits_purpose = "evaluation of the telemedicine service"
+home_level_visits_lawful_basis = "UK GDPR 6(1)(e)"
 "#,
         otlp = receiver.map(|url| format!("otlp_endpoint = \"{url}\"")).unwrap_or_default(),
     );

@@ -312,26 +312,51 @@ pub struct AuditRow {
 #[derive(Debug, Clone)]
 pub enum InboxChange {
     Receive(InboxRow),
-    /// Interpreted or let go: the state, why, and the stream it went to.
-    Settle {
-        id: [u8; 16],
-        state: &'static str,
-        why: &'static str,
-        stream: Option<StreamId>,
-    },
+    /// What became of a row.
+    Settle(Box<Settled>),
     /// Strangers' messages whose day is over.
     Sweep {
         day: String,
     },
 }
 
+/// How a row stands after it was judged.
+#[derive(Debug, Clone)]
+pub struct Settled {
+    pub id: [u8; 16],
+    pub state: &'static str,
+    pub why: String,
+    /// Names of the events that followed, or in a shadowed feed would have, parted by commas.
+    pub effect: String,
+    /// The stream it went to.
+    pub stream: Option<StreamId>,
+    pub resident: Option<[u8; 16]>,
+    /// The lasting tag of whose it is, in place of the day's, which goes with the day; none leaves what stands.
+    pub person_tag: Option<[u8; 16]>,
+    /// The bytes lie in a blob under the stream's key: the copy under the day's key is dropped.
+    pub moved: bool,
+}
+
+/// A frame as received or sent.
 #[derive(Debug, Clone)]
 pub struct InboxRow {
     pub id: [u8; 16],
     pub received_at: i64,
+    /// Sent by us to the peer, rather than received.
+    pub outgoing: bool,
     pub peer: String,
-    /// Digest of peer, control id and body: the same message again.
+    /// MSH-10; empty where it could not be read.
+    pub control_id: String,
+    /// MSH-9 as `ADT^A01`; empty likewise.
+    pub kind: String,
+    /// MSA-1 of the answer given (or had, for one that was sent); empty where there was none.
+    pub reply: &'static str,
+    /// Bytes of the message.
+    pub size: u32,
+    /// Keyed digest of peer, control id and body: the same message again.
     pub digest: [u8; 32],
+    /// Tag of what follows MSH: the same body under another control id.
+    pub body_tag: Option<[u8; 16]>,
     /// The day whose key seals it and whose lookup key tagged it, `YYYY-MM-DD`.
     pub day: String,
     pub person_tag: Option<[u8; 16]>,
@@ -340,8 +365,11 @@ pub struct InboxRow {
     pub occurred_at: i64,
     pub sealed: Bytes,
     pub state: &'static str,
-    pub why: &'static str,
+    pub why: String,
+    /// As [`Settled::effect`].
+    pub effect: String,
     pub stream: Option<StreamId>,
+    pub resident: Option<[u8; 16]>,
     pub traceparent: Option<String>,
 }
 

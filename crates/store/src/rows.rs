@@ -229,24 +229,44 @@ impl Rows {
             InboxChange::Receive(row) => self.inbox.push(vec![
                 row.id.into(),
                 row.received_at.into(),
+                row.outgoing.into(),
                 row.peer.as_str().into(),
+                row.control_id.as_str().into(),
+                row.kind.as_str().into(),
+                row.reply.into(),
+                i64::from(row.size).into(),
                 row.digest.into(),
+                row.body_tag.into(),
                 row.day.as_str().into(),
                 row.person_tag.into(),
                 row.place_tag.into(),
                 row.occurred_at.into(),
                 row.sealed.clone().into(),
                 row.state.into(),
-                row.why.into(),
+                row.why.as_str().into(),
+                row.effect.as_str().into(),
                 row.stream.into(),
+                row.resident.into(),
                 row.traceparent.clone().into(),
             ]),
-            InboxChange::Settle { id, state, why, stream } => self.rest.push(
-                // Once settled, the bytes live on the visit's stream, under its own key, or are needed no longer.
-                "update inbox set state = $2, why = $3, stream = $4, sealed = case when $2 = 'held' then sealed else null end where id = $1",
-                &[(*id).into(), (*state).into(), (*why).into(), (*stream).into()],
+            InboxChange::Settle(settled) => self.rest.push(
+                "update inbox set state = $2, why = $3, effect = $4, stream = $5, resident = coalesce($6, resident), person_tag = coalesce($7, person_tag), \
+                 sealed = case when $8 = 1 then null else sealed end where id = $1",
+                &[
+                    settled.id.into(),
+                    settled.state.into(),
+                    settled.why.as_str().into(),
+                    settled.effect.as_str().into(),
+                    settled.stream.into(),
+                    settled.resident.into(),
+                    settled.person_tag.into(),
+                    i64::from(settled.moved).into(),
+                ],
             ),
-            InboxChange::Sweep { day } => self.rest.push("delete from inbox where day = $1", &[day.as_str().into()]),
+            // A message of a resident stays: its bytes lie under its visit's key.
+            InboxChange::Sweep { day } => {
+                self.rest.push("delete from inbox where day = $1 and not (state = 'interpreted' and sealed is null)", &[day.as_str().into()])
+            }
         }
     }
 
@@ -296,7 +316,7 @@ impl Rows {
         script.push_rows("insert into events (position, stream, version, event_id, name, payload, traceparent)", self.events, "");
         self.claims.flush(&mut self.rest);
         script.push_rows(
-            "insert into inbox (id, received_at, peer, digest, day, person_tag, place_tag, occurred_at, sealed, state, why, stream, traceparent)",
+            "insert into inbox (id, received_at, outgoing, peer, control_id, kind, reply, size, digest, body_tag, day, person_tag, place_tag, occurred_at, sealed, state, why, effect, stream, resident, traceparent)",
             self.inbox,
             "",
         );

@@ -123,13 +123,19 @@ create table if not exists audit (
   why text not null
 );
 
--- Hospital messages as received, sealed under their day's key.
+-- HL7 messages as received and sent, sealed under their day's key; those of residents under their visit's (blobs).
 create table if not exists inbox (
   seq integer primary key,
   id blob not null unique,
   received_at integer not null,
+  outgoing integer not null,
   peer text not null,
-  digest blob not null unique,
+  control_id text not null,
+  kind text not null,
+  reply text not null,
+  size integer not null,
+  digest blob not null,
+  body_tag blob,
   day text not null,
   person_tag blob,
   place_tag blob,
@@ -137,11 +143,16 @@ create table if not exists inbox (
   sealed blob,
   state text not null,
   why text not null,
+  effect text not null,
   stream blob,
+  resident blob,
   traceparent text
 );
-create index if not exists inbox_person on inbox (person_tag) where state = 'held';
-create index if not exists inbox_place on inbox (place_tag) where state = 'held';
+create unique index if not exists inbox_digest on inbox (digest) where state <> 'duplicate';
+create index if not exists inbox_received on inbox (seq) where state = 'received';
+create index if not exists inbox_control on inbox (control_id);
+create index if not exists inbox_person on inbox (person_tag) where person_tag is not null;
+create index if not exists inbox_place on inbox (place_tag) where place_tag is not null and state = 'held';
 create index if not exists inbox_day on inbox (day);
 
 -- Facts as consumed, without their sealed part, in arrival order: what a rebuild replays. `position` is that of this service's

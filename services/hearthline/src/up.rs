@@ -459,19 +459,66 @@ async fn build(name: &'static str, config: &Config, backend: &Backend, shell: &S
         }
         hearthline_kpi_projection::NAME => hearthline_kpi_projection::build((&config.kpi).into(), ports, shell),
         hearthline_pas_gateway::NAME => {
-            let peers = config
-                .mllp
-                .peers
-                .iter()
-                .map(|p| hearthline_pas_gateway::Peer { name: p.name.clone(), facility_ods: p.facility_ods.clone(), home_level_visits: p.home_level_visits })
-                .collect();
-            let options = hearthline_pas_gateway::Options { listen: config.mllp.listen, frame_limit: config.mllp.frame_limit_bytes, peers };
+            let options = hospitals(config);
             hearthline_pas_gateway::build(options, ports, shell).await?
         }
         hearthline_directory::NAME => hearthline_directory::build(hearthline_directory::Options { late_entry_days }, ports, shell).await?,
         other => unreachable!("{other} is not one of the services"),
     };
     Ok((connected, built))
+}
+
+/// The gateway's listeners and peers.
+pub fn hospitals(config: &Config) -> hearthline_pas_gateway::Options {
+    use hearthline_pas_gateway::peer::{Accepts, Acknowledgement, Agreement, DEFAULT_LISTENER, Listener, Mode, Peer, Tls};
+    use hearthline_runtime::config::{MllpAcknowledgement as A, MllpMode, MllpReply};
+    let seconds = |s: u64| (s > 0).then(|| Duration::from_secs(s));
+    let mllp = &config.mllp;
+    let own = Listener { name: DEFAULT_LISTENER.to_owned(), listen: mllp.listen, tls: None };
+    let further = mllp.listeners.iter().map(|l| Listener {
+        name: l.name.clone(),
+        listen: l.listen,
+        tls: l.tls.as_ref().map(|t| Tls {
+            certificate_file: t.certificate_file.clone(),
+            key_file: t.key_file.clone(),
+            client_ca_file: t.client_ca_file.clone(),
+        }),
+    });
+    let peer = |p: &hearthline_runtime::config::MllpPeer| Peer {
+        name: p.name.clone(),
+        facility_ods: p.facility_ods.clone(),
+        sending_facilities: p.sending_facilities.clone(),
+        listener: p.listener.clone().unwrap_or_else(|| DEFAULT_LISTENER.to_owned()),
+        acknowledgement: match p.acknowledgement {
+            A::AsAsked => Acknowledgement::AsAsked,
+            A::Original => Acknowledgement::Original,
+            A::Enhanced => Acknowledgement::Enhanced,
+        },
+        accepts: match p.reply {
+            MllpReply::Aa => Accepts::Aa,
+            MllpReply::Ca => Accepts::Ca,
+        },
+        charset: p.charset.clone(),
+        time_zone: p.time_zone.clone(),
+        frame_limit: p.frame_limit_bytes,
+        in_flight: p.in_flight,
+        idle: seconds(p.idle_s),
+        partial_frame: Duration::from_secs(p.partial_frame_s),
+        mode: match p.mode {
+            MllpMode::Shadow => Mode::Shadow,
+            MllpMode::Live => Mode::Live,
+        },
+        profile: p.profile.clone(),
+        home_level_visits: p.home_level_visits.as_ref().map(|a| Agreement { from: a.from, purpose: a.purpose.clone(), lawful_basis: a.lawful_basis.clone() }),
+        back_fill_days: p.back_fill_days,
+        silence: p.silence_m.and_then(|m| seconds(60 * u64::from(m))),
+    };
+    hearthline_pas_gateway::Options {
+        listeners: std::iter::once(own).chain(further).collect(),
+        frame_limit: mllp.frame_limit_bytes,
+        kept_days: mllp.kept_days,
+        peers: mllp.peers.iter().map(peer).collect(),
+    }
 }
 
 /// The configured mail server, else the sandbox's.

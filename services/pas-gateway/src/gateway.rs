@@ -6,7 +6,8 @@ use crate::domain::place::{HomeAddress, home_at};
 use crate::domain::rejection::Rejection;
 use crate::domain::state::Visit;
 use crate::domain::{Confidence, Report, Subject};
-use crate::reading::{Matter, Peer, Reading};
+use crate::peer::Peer;
+use crate::reading::{Matter, Reading};
 use crate::tags::{CONTROL, DEATH, INBOX, Lasting, RESIDENT_NHS, VISIT};
 use crate::wire;
 use hearthline_eventing::{Kernel, NotNow, Value, identity, now_us};
@@ -276,7 +277,7 @@ impl Gateway {
 
     /// The home that a stranger's address is, where the agreement with the trust lets that be counted.
     async fn place(&self, reading: &Reading) -> Result<Option<Subject>, NotNow> {
-        if !reading.peer.home_level_visits {
+        if !london_date(reading.at.at_us).is_ok_and(|day| reading.peer.keeps_home_level(day)) {
             return Ok(None);
         }
         for address in &reading.patient.addresses {

@@ -18,7 +18,7 @@ use crate::reading::{self, Matter, Reading};
 use crate::tags::{CONTROL, CONTROL_REUSED, DEATH, Daily, INBOX, TAKEN, VISIT, WAITING, key_names, lasting_claim, message_claim, message_key_name};
 use crate::wire;
 use bytes::Bytes;
-use hearthline_eventing::{Access, Actor, Answer, Cause, ClaimRule, InboxChange, InboxRow, NotNow, Occurred, Unit, now_us, seal, trace};
+use hearthline_eventing::{Access, Actor, Answer, Cause, ClaimRule, InboxChange, InboxRow, NotNow, Occurred, Settled, Unit, now_us, seal, trace};
 use hearthline_interop::hl7v2::Message;
 use hearthline_nhs::{NhsNumber, Postcode, StreamId, london_date};
 use jiff::civil::Date;
@@ -87,23 +87,31 @@ impl Gateway {
             let daily = Daily::of(keyring, &row.day).await?;
             person_tag = reading.patient.nhs_number.as_ref().map(|n| daily.number(n));
             let postcode = reading.patient.addresses.iter().filter_map(|a| a.postcode.as_ref()).find(|p| !p.is_pseudo());
-            place_tag = postcode.filter(|_| reading.peer.home_level_visits).map(|p| daily.place(p));
+            place_tag = postcode.filter(|_| reading.peer.home_level_visits.is_some()).map(|p| daily.place(p));
             let key = keyring.ensure(keyring.named(&message_key_name(&row.day))).await?;
             sealed = seal::seal_joined(&key, &row.id, raw).into();
         }
         unit.inbox.push(InboxChange::Receive(InboxRow {
             id: row.id,
             received_at: now,
+            outgoing: false,
             peer: reading.peer.name.clone(),
+            control_id: reading.control_id.clone(),
+            kind: format!("ADT^{}", reading.trigger),
+            reply: "AA",
+            size: u32::try_from(raw.len()).unwrap_or(u32::MAX),
             digest: keys.digest,
+            body_tag: None,
             day: row.day.clone(),
             person_tag,
             place_tag,
             occurred_at: reading.at.at_us,
             sealed,
             state: verdict.state,
-            why: verdict.why,
+            why: verdict.why.to_owned(),
+            effect: String::new(),
             stream: verdict.visit.as_ref().map(|v| v.stream),
+            resident: None,
             traceparent: trace::current(),
         }));
         Ok(unit)
@@ -241,7 +249,16 @@ impl Gateway {
             if verdict.state != HELD {
                 unit.claims.push(message_claim(TAKEN, &id, &[], id, ClaimRule::Unique, now));
             }
-            unit.inbox.push(InboxChange::Settle { id, state: verdict.state, why: verdict.why, stream: verdict.visit.as_ref().map(|v| v.stream) });
+            unit.inbox.push(InboxChange::Settle(Box::new(Settled {
+                id,
+                state: verdict.state,
+                why: verdict.why.to_owned(),
+                effect: String::new(),
+                stream: verdict.visit.as_ref().map(|v| v.stream),
+                resident: None,
+                person_tag: None,
+                moved: verdict.state != HELD,
+            })));
             match self.kernel.store.append(unit).await? {
                 Answer::Committed { .. } => {
                     if let Some(visit) = keys.visit.filter(|_| verdict.visit.as_ref().is_some_and(|v| v.is_new)) {

@@ -18,6 +18,7 @@ pub mod http;
 pub mod inbound;
 pub mod inbox;
 pub mod mllp;
+pub mod peer;
 pub mod reading;
 mod tags;
 pub mod timers;
@@ -35,7 +36,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use http::routes;
-pub use reading::Peer;
+pub use peer::{Listener, Peer};
 
 pub const NAME: &str = "pas-gateway";
 pub const TOPIC: &Topic = &topics::HOSPITAL;
@@ -43,10 +44,12 @@ pub const TOPIC: &Topic = &topics::HOSPITAL;
 /// What the gateway needs of the configuration.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where MLLP is listened for; port 0 takes any free one.
-    pub listen: SocketAddr,
+    /// Where MLLP is listened for, the one that every deployment has first; port 0 takes any free one.
+    pub listeners: Vec<Listener>,
     /// The largest message, in bytes.
     pub frame_limit: usize,
+    /// How many days strangers' messages are kept.
+    pub kept_days: u16,
     /// Who may send.
     pub peers: Vec<Peer>,
 }
@@ -62,8 +65,8 @@ pub async fn build(options: Options, ports: &Ports, shell: &Shell) -> anyhow::Re
     let gateway =
         Gateway { kernel: kernel.clone(), peers: Arc::new(options.peers), live: ports.deployment.environment == Environment::Live, refused: Arc::default() };
     timers::arm(kernel.store.as_ref(), now_us()).await?;
-    let listener =
-        tokio::net::TcpListener::bind(options.listen).await.map_err(|e| anyhow::anyhow!("mllp.listen {} cannot be listened on: {e}", options.listen))?;
+    let listen = options.listeners.first().map_or(SocketAddr::from(([127, 0, 0, 1], 0)), |l| l.listen);
+    let listener = tokio::net::TcpListener::bind(listen).await.map_err(|e| anyhow::anyhow!("mllp.listen {listen} cannot be listened on: {e}"))?;
     let address = listener.local_addr()?;
     let routes = routes();
     let access = access_table(&routes);

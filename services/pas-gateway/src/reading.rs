@@ -2,20 +2,10 @@
 
 use crate::domain::place::PatientAddress;
 use crate::domain::{Arrival, Details, Moment, Report, Reported, VisitClass};
+use crate::peer::Peer;
 use hearthline_interop::hl7v2::{AckCode, Adt, ErrorCode, ErrorDetail, ErrorLocation, Hl7Time, Message, PatientClass, ProcessingId, Trigger, VisitTime, Zone};
 use hearthline_nhs::{AdmissionMethod, ArrivalMode, DateOfBirth, DischargeDestination, NhsNumber, NhsNumberStatus, OdsCode, Postcode, SourceOfAdmission};
 use jiff::civil::Date;
-
-/// A sending system, as the deployment knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peer {
-    /// For logs, counts and the `feed` of events.
-    pub name: String,
-    /// MSH-4, or the trust that MSH-4 names a site of.
-    pub facility_ods: OdsCode,
-    /// The trust's agreement allows visits of strangers at care-home addresses to be kept without a person.
-    pub home_level_visits: bool,
-}
 
 /// Why a message is answered AE or AR: it would be refused again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

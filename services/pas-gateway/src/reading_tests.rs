@@ -1,7 +1,7 @@
 use super::*;
 
 fn peers() -> Vec<Peer> {
-    vec![Peer { name: "southampton".into(), facility_ods: OdsCode::parse("RHM").expect("valid"), home_level_visits: true }]
+    vec![Peer::new("southampton", OdsCode::parse("RHM").expect("valid"))]
 }
 
 fn reading(text: &str) -> Result<Reading, Refusal> {

@@ -18,7 +18,8 @@ use std::path::PathBuf;
 pub use check::Finding;
 pub use types::{
     Auth, AuthKeys, Coverage, Data, Environment, Eps, HomeCode, Hub, Kafka, KafkaSecurity, Keyring, Kpi, Limits, LogFormat, Mail, MailLogin, MailTls,
-    Mechanism, Mllp, MllpPeer, Postgres, PostgresTls, SaslLogin, Server, SharedRecord, Telemetry,
+    Mechanism, Mllp, MllpAcknowledgement, MllpAgreement, MllpListener, MllpMode, MllpPeer, MllpReply, MllpTls, Postgres, PostgresTls, SaslLogin, Server,
+    SharedRecord, Telemetry,
 };
 
 /// Everything that can be configured, parsed and checked.

@@ -136,28 +136,131 @@ fn telemetry(r: &mut Reader) -> Telemetry {
 }
 
 fn mllp(r: &mut Reader) -> Mllp {
+    const FIELDS: [&str; 19] = [
+        "name",
+        "facility_ods",
+        "sending_facilities",
+        "listener",
+        "acknowledgement",
+        "reply",
+        "charset",
+        "time_zone",
+        "frame_limit_bytes",
+        "in_flight",
+        "idle_s",
+        "partial_frame_s",
+        "mode",
+        "profile",
+        "home_level_visits_from",
+        "home_level_visits_purpose",
+        "home_level_visits_lawful_basis",
+        "back_fill_days",
+        "silence_m",
+    ];
+    const NAME: &str = "a name of 1 to 100 printable characters";
     let listen = r.address("mllp.listen", "127.0.0.1:2575");
     let allow_remote = r.switch("mllp.allow_remote", false);
     loopback_unless_allowed(r, "mllp", listen.ip(), allow_remote);
-    let frame_limit_bytes = r.number("mllp.frame_limit_bytes", 1_048_576, 1_024..=67_108_864, " bytes");
+    let frame_limit_bytes = r.number("mllp.frame_limit_bytes", 33_554_432, 1_024..=67_108_864, " bytes");
+    let kept_days = r.number("mllp.kept_days", 14, 1..=90, " days");
+    let mut listeners: Vec<MllpListener> = Vec::new();
+    for index in r.indices("mllp.listener", &["name", "listen", "certificate_file", "key_file", "client_ca_file"]) {
+        let key = |field: &str| format!("mllp.listener.{index}.{field}");
+        let name = required(r, &key("name"), NAME, word);
+        let listen = r.address(&key("listen"), "127.0.0.1:0");
+        loopback_unless_allowed(r, &format!("mllp.listener.{index}"), listen.ip(), allow_remote);
+        let (certificate, private, client_ca) = (r.path(&key("certificate_file")), r.path(&key("key_file")), r.path(&key("client_ca_file")));
+        let tls = match (certificate, private) {
+            (Some(certificate_file), Some(key_file)) => Some(MllpTls { certificate_file, key_file, client_ca_file: client_ca }),
+            (None, None) => {
+                if client_ca.is_some() {
+                    r.wrong(&key("client_ca_file"), None, "asks peers for a certificate on a listener without TLS", "certificate_file and key_file beside it");
+                }
+                None
+            }
+            (Some(_), None) | (None, Some(_)) => {
+                r.wrong(&key("certificate_file"), None, "is half of what TLS takes", "certificate_file and key_file together");
+                None
+            }
+        };
+        let Some(name) = name else { continue };
+        if listeners.iter().any(|listener| listener.name == name) {
+            r.wrong(&key("name"), None, "is the name of another listener", "a name of its own");
+        }
+        listeners.push(MllpListener { name, listen, tls });
+    }
     let mut peers: Vec<MllpPeer> = Vec::new();
-    for index in r.indices("mllp.peer", &["name", "facility_ods", "home_level_visits"]) {
+    for index in r.indices("mllp.peer", &FIELDS) {
         let key = |field: &str| format!("mllp.peer.{index}.{field}");
-        let name = required(r, &key("name"), "a name of 1 to 100 printable characters", word);
+        let name = required(r, &key("name"), NAME, word);
         let facility_ods = required(r, &key("facility_ods"), ODS, ods);
-        let home_level_visits = r.switch(&key("home_level_visits"), false);
+        let listener = r.optional(&key("listener"), None, "the name of an [[mllp.listener]]", word);
+        if let Some(listener) = &listener
+            && !listeners.iter().any(|l| l.name == *listener)
+        {
+            r.wrong(&key("listener"), None, "names no [[mllp.listener]]", "the name of one");
+        }
+        let home_level_visits = agreement(r, index);
         let (Some(name), Some(facility_ods)) = (name, facility_ods) else {
             continue;
         };
         if peers.iter().any(|peer| peer.name == name) {
             r.wrong(&key("name"), None, "is the name of another peer", "a name of its own");
         }
-        if peers.iter().any(|peer| peer.facility_ods == facility_ods) {
-            r.wrong(&key("facility_ods"), None, "is the facility of another peer", "one peer per facility");
+        if peers.iter().any(|peer| peer.facility_ods == facility_ods && peer.listener == listener) {
+            r.wrong(&key("facility_ods"), None, "is the facility of another peer", "one peer per facility and listener");
         }
-        peers.push(MllpPeer { name, facility_ods, home_level_visits });
+        peers.push(MllpPeer {
+            name,
+            facility_ods,
+            sending_facilities: r.list(&key("sending_facilities"), "values of MSH-4", word),
+            listener,
+            acknowledgement: r.parsed(&key("acknowledgement"), "as_asked", "as_asked, original or enhanced", |text| match text {
+                "as_asked" => Some(MllpAcknowledgement::AsAsked),
+                "original" => Some(MllpAcknowledgement::Original),
+                "enhanced" => Some(MllpAcknowledgement::Enhanced),
+                _ => None,
+            }),
+            reply: r.parsed(&key("reply"), "AA", "AA or CA", |text| match text {
+                "AA" => Some(MllpReply::Aa),
+                "CA" => Some(MllpReply::Ca),
+                _ => None,
+            }),
+            charset: r.optional(&key("charset"), None, "a value of HL7 table 0211, such as 8859/1 or UNICODE UTF-8", word),
+            time_zone: r.parsed(&key("time_zone"), "Europe/London", "an IANA time zone", |text| jiff::tz::TimeZone::get(text).ok().map(|_| text.to_owned())),
+            frame_limit_bytes: r.number(&key("frame_limit_bytes"), frame_limit_bytes, 1_024..=67_108_864, " bytes"),
+            in_flight: r.number(&key("in_flight"), 32, 1..=1_024, " frames"),
+            idle_s: r.number(&key("idle_s"), 0, 0..=604_800, " seconds"),
+            partial_frame_s: r.number(&key("partial_frame_s"), 60, 1..=3_600, " seconds"),
+            mode: r.parsed(&key("mode"), "live", "shadow or live", |text| match text {
+                "shadow" => Some(MllpMode::Shadow),
+                "live" => Some(MllpMode::Live),
+                _ => None,
+            }),
+            profile: r.optional(&key("profile"), None, "the name of a shipped profile or the path of one", word).unwrap_or_else(|| "itk".to_owned()),
+            home_level_visits,
+            back_fill_days: r.number(&key("back_fill_days"), 14, 1..=90, " days"),
+            silence_m: r.is_set(&key("silence_m")).then(|| r.number(&key("silence_m"), 60, 1..=10_080, " minutes")),
+        });
     }
-    Mllp { listen, allow_remote, frame_limit_bytes, peers }
+    Mllp { listen, allow_remote, frame_limit_bytes, kept_days, listeners, peers }
+}
+
+/// A dated switch with what it rests on: all three or none.
+fn agreement(r: &mut Reader, index: usize) -> Option<MllpAgreement> {
+    let key = |field: &str| format!("mllp.peer.{index}.home_level_visits_{field}");
+    let from = r.optional(&key("from"), None, "a day, YYYY-MM-DD", |text| text.parse::<jiff::civil::Date>().ok());
+    let text = |text: &str| (!text.trim().is_empty() && text.chars().count() <= 500).then(|| text.to_owned());
+    let purpose = r.optional(&key("purpose"), None, "what for, in words", text);
+    let lawful_basis = r.optional(&key("lawful_basis"), None, "on what lawful basis, in words", text);
+    match (from, purpose, lawful_basis) {
+        (Some(from), Some(purpose), Some(lawful_basis)) => Some(MllpAgreement { from, purpose, lawful_basis }),
+        (None, None, None) => None,
+        _ => {
+            r.wrong(&key("from"), None, "is part of an agreement", "home_level_visits_from, _purpose and _lawful_basis together");
+            None
+        }
+    }
 }
 
 fn kpi(r: &mut Reader) -> Kpi {

@@ -73,7 +73,7 @@ fn an_unknown_key_is_refused_with_the_nearest_known_one() {
         ("[telemetry]\nloglevel = \"info\"\n", "telemetry.log_level"),
         ("enviroment = \"test\"\n", "environment"),
         ("[mail]\npassword = \"Zyxwv\"\n", "mail.password_file"),
-        ("[[mllp.peer]]\nname = \"a\"\nfacility_ods = \"RCB\"\nhome_level_visit = true\n", "mllp.peer.0.home_level_visits"),
+        ("[[mllp.peer]]\nname = \"a\"\nfacility_ods = \"RCB\"\nhome_level_visits = true\n", "mllp.peer.0.home_level_visits"),
         ("[http]\nbody_limit_bytes = 1\n", "server.body_limit_bytes"),
     ] {
         let problem = the_one(given(toml).refused());
@@ -122,7 +122,7 @@ fn an_address_that_others_reach_must_be_meant() {
 #[test]
 fn peers_and_coverage_are_read_in_full() {
     let config = given(
-        "[[mllp.peer]]\nname = \"north\"\nfacility_ods = \"rcb\"\nhome_level_visits = true\n\
+        "[[mllp.peer]]\nname = \"north\"\nfacility_ods = \"rcb\"\nhome_level_visits_from = \"2020-01-01\"\nhome_level_visits_purpose = \"evaluation of the telemedicine service\"\nhome_level_visits_lawful_basis = \"UK GDPR 6(1)(e)\"\n\
          [[mllp.peer]]\nname = \"south\"\nfacility_ods = \"RXX\"\n\
          [[kpi.coverage]]\ntrust_ods = \"RCB\"\nfacilities = [\"RCB55\", \"RCB07\"]\nhomes = [\"VM1A2\", \"1-123456789\"]\n\
          postcode_areas = [\"ne8\", \"SR\"]\nfrom = 2024-01-01\nuntil = \"2024-12-31\"\narrival_mode = true\n",
@@ -130,7 +130,7 @@ fn peers_and_coverage_are_read_in_full() {
     .load();
     assert_eq!(config.mllp.peers.len(), 2);
     assert_eq!(config.mllp.peers[0].facility_ods.as_str(), "RCB");
-    assert!(config.mllp.peers[0].home_level_visits && !config.mllp.peers[1].home_level_visits);
+    assert!(config.mllp.peers[0].home_level_visits.is_some() && config.mllp.peers[1].home_level_visits.is_none());
     let coverage = &config.kpi.coverage[0];
     assert_eq!(coverage.facilities.len(), 2);
     assert!(matches!(&coverage.homes[..], [HomeCode::Ods(_), HomeCode::Cqc(_)]));

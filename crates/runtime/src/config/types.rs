@@ -98,15 +98,92 @@ pub struct Telemetry {
     pub service_name: String,
 }
 
+/// How a peer wants its messages acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MllpAcknowledgement {
+    /// As MSH-15 and MSH-16 of each message ask.
+    AsAsked,
+    /// One reply a message, whatever MSH-15 and MSH-16 say.
+    Original,
+    /// An accept acknowledgement for every message.
+    Enhanced,
+}
+
+/// MSA-1 of a reply that accepts: `AA` or `CA`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MllpReply {
+    Aa,
+    Ca,
+}
+
+/// Whether a peer's messages take effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MllpMode {
+    /// Stored, answered and classified; nothing follows until an operator promotes the peer.
+    Shadow,
+    Live,
+}
+
+/// What allows visits of strangers at care-home addresses to be kept without a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MllpAgreement {
+    /// From this local day on.
+    pub from: Date,
+    pub purpose: String,
+    pub lawful_basis: String,
+}
+
+/// `[[mllp.listener]]`: a port of its own, for peers that need one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MllpListener {
+    pub name: String,
+    pub listen: SocketAddr,
+    pub tls: Option<MllpTls>,
+}
+
+/// TLS of a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MllpTls {
+    /// PEM: the certificate with its chain.
+    pub certificate_file: PathBuf,
+    pub key_file: PathBuf,
+    /// PEM: who signs peers' certificates; with it a peer must show one.
+    pub client_ca_file: Option<PathBuf>,
+}
+
 /// `[[mllp.peer]]`: a hospital system that sends messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MllpPeer {
     /// A name for logs and metrics.
     pub name: String,
-    /// The sending facility, MSH-4.
+    /// The trust, or site of it, whose messages these are; its engineers see this peer and no other's.
     pub facility_ods: OdsCode,
-    /// Whether the trust's agreement allows visits of strangers at care-home addresses to be kept without a person.
-    pub home_level_visits: bool,
+    /// What MSH-4 may say beside it, letter by letter. Empty: the facility and its five-character sites.
+    pub sending_facilities: Vec<String>,
+    /// The listener it connects to; `None`: `mllp.listen`.
+    pub listener: Option<String>,
+    pub acknowledgement: MllpAcknowledgement,
+    pub reply: MllpReply,
+    /// For messages without MSH-18, in its words (`8859/1`).
+    pub charset: Option<String>,
+    /// IANA name of the zone of times that state no offset.
+    pub time_zone: String,
+    /// The largest frame, in bytes.
+    pub frame_limit_bytes: usize,
+    /// Frames of one connection that are taken at once.
+    pub in_flight: usize,
+    /// A connection on which nothing comes for this long is closed; 0: never.
+    pub idle_s: u64,
+    /// A frame that has begun and does not go on for this long is given up.
+    pub partial_frame_s: u64,
+    pub mode: MllpMode,
+    /// A profile that is shipped, or the path of one in TOML.
+    pub profile: String,
+    pub home_level_visits: Option<MllpAgreement>,
+    /// How long a gap of the feed may still be filled.
+    pub back_fill_days: u16,
+    /// Silence beyond this many minutes opens a gap, at every hour; `None`: learned by hour of the week.
+    pub silence_m: Option<u32>,
 }
 
 /// `[mllp]`
@@ -116,8 +193,12 @@ pub struct Mllp {
     pub listen: SocketAddr,
     /// Whether an address that other machines reach is meant.
     pub allow_remote: bool,
-    /// The largest frame, in bytes.
+    /// The largest frame, in bytes, of a peer that says nothing else.
     pub frame_limit_bytes: usize,
+    /// How many days strangers' messages are kept.
+    pub kept_days: u16,
+    /// Further listeners.
+    pub listeners: Vec<MllpListener>,
     /// Who may send.
     pub peers: Vec<MllpPeer>,
 }

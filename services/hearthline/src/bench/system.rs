@@ -40,7 +40,10 @@ impl System {
             "hub.hours=24/7".to_owned(),
         ];
         let file = folder.path().join("bench.toml");
-        std::fs::write(&file, "[[mllp.peer]]\nname = \"bench\"\nfacility_ods = \"RN1\"\nhome_level_visits = true\n")?;
+        std::fs::write(
+            &file,
+            "[[mllp.peer]]\nname = \"bench\"\nfacility_ods = \"RN1\"\nhome_level_visits_from = \"2020-01-01\"\nhome_level_visits_purpose = \"evaluation of the telemedicine service\"\nhome_level_visits_lawful_basis = \"UK GDPR 6(1)(e)\"\n",
+        )?;
         let mut config = Config::load(&Sources { file: Some(file), environment: Vec::new(), overrides: overrides.to_vec() })?;
         let servers = match &options.servers {
             Some(servers) => {

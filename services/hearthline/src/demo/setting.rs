@@ -56,11 +56,11 @@ pub fn configuration(settings: &Settings<'_>) -> anyhow::Result<String> {
     }
     toml.push_str("[mllp]\nlisten = \"127.0.0.1:0\"\n\n");
     for site in &week.sites {
-        toml.push_str(&format!("[[mllp.peer]]\nname = \"{} {}\"\nfacility_ods = \"{}\"\nhome_level_visits = true\n\n", site.trust_ods, site.ods, site.ods));
+        toml.push_str(&format!("[[mllp.peer]]\nname = \"{} {}\"\nfacility_ods = \"{}\"\nhome_level_visits_from = \"2020-01-01\"\nhome_level_visits_purpose = \"evaluation of the telemedicine service\"\nhome_level_visits_lawful_basis = \"UK GDPR 6(1)(e)\"\n\n", site.trust_ods, site.ods, site.ods));
     }
     let own: BTreeSet<&str> = week.sites.iter().map(|site| site.ods).collect();
     for facility in settings.other_facilities.iter().filter(|facility| !own.contains(facility.as_str())) {
-        toml.push_str(&format!("[[mllp.peer]]\nname = \"files of {facility}\"\nfacility_ods = \"{facility}\"\nhome_level_visits = false\n\n"));
+        toml.push_str(&format!("[[mllp.peer]]\nname = \"files of {facility}\"\nfacility_ods = \"{facility}\"\n\n"));
     }
     toml.push_str(settings.servers);
     Ok(toml)

@@ -4,6 +4,7 @@ use crate::world::*;
 use hearthline_contracts::envelope::Environment;
 use hearthline_eventing::{Ports, Store, StoreError, Workers};
 use hearthline_interop::hl7v2::AckCode;
+use hearthline_pas_gateway::Listener;
 use hearthline_pas_gateway::{Options, build};
 use hearthline_runtime::auth::{Issuer, Verifier};
 use hearthline_runtime::http::Shell;
@@ -28,7 +29,12 @@ async fn running_on(environment: Environment, store: impl FnOnce(Arc<dyn Store>)
     let world = World::new(environment).await;
     let issuer = Issuer::open(world.folder.path(), "test", "hearthline").expect("issuer");
     let shell = Shell::builder(Arc::new(Verifier::new(issuer.verifier_options(5)).expect("verifier"))).build();
-    let options = Options { listen: ([127, 0, 0, 1], 0).into(), frame_limit: 64 * 1024, peers: peers() };
+    let options = Options {
+        listeners: vec![Listener { name: "default".to_owned(), listen: ([127, 0, 0, 1], 0).into(), tls: None }],
+        frame_limit: 64 * 1024,
+        kept_days: 14,
+        peers: peers(),
+    };
     let ports = Ports { store: store(world.ports.store.clone()), ..world.ports.clone() };
     let built = build(options, &ports, &shell).await.expect("built");
     // The relays open them once they have compared them with the log.

@@ -18,6 +18,7 @@ use hearthline_interop::mllp;
 use hearthline_nhs::{NhsNumber, OdsCode, StreamId};
 use hearthline_pas_gateway::gateway::Gateway;
 use hearthline_pas_gateway::inbound::Policies;
+use hearthline_pas_gateway::peer::Agreement;
 use hearthline_pas_gateway::timers::Clock;
 use hearthline_pas_gateway::{NAME, Peer, TOPIC, reading, views};
 use hearthline_runtime::connect::Backend;
@@ -40,8 +41,9 @@ pub struct World {
 }
 
 pub fn peers() -> Vec<Peer> {
-    let peer = |name: &str, ods: &str, home_level_visits| Peer { name: name.into(), facility_ods: OdsCode::parse(ods).expect("valid"), home_level_visits };
-    vec![peer("southampton", "RHM", true), peer("portsmouth", "RHU", false)]
+    let agreement = Agreement { from: jiff::civil::date(2020, 1, 1), purpose: "evaluation".to_owned(), lawful_basis: "public task".to_owned() };
+    let ods = |code| OdsCode::parse(code).expect("valid");
+    vec![Peer { home_level_visits: Some(agreement), ..Peer::new("southampton", ods("RHM")) }, Peer::new("portsmouth", ods("RHU"))]
 }
 
 /// The `n`th number of the range that is never issued.

@@ -1,0 +1,122 @@
+//! Who may send, and what is agreed with each.
+
+use hearthline_nhs::OdsCode;
+use jiff::civil::Date;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A port that is listened on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// `default`, or what the configuration calls it.
+    pub name: String,
+    pub listen: SocketAddr,
+    pub tls: Option<Tls>,
+}
+
+/// PEM files of a listener's TLS; with `client_ca_file` a peer must show a certificate that it signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    pub certificate_file: PathBuf,
+    pub key_file: PathBuf,
+    pub client_ca_file: Option<PathBuf>,
+}
+
+/// The listener that every deployment has.
+pub const DEFAULT_LISTENER: &str = "default";
+
+/// How a peer wants its messages acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acknowledgement {
+    /// As MSH-15 and MSH-16 of each message ask.
+    AsAsked,
+    Original,
+    Enhanced,
+}
+
+/// MSA-1 of a reply that accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepts {
+    Aa,
+    Ca,
+}
+
+/// Whether a peer's messages take effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Stored, answered and classified; nothing follows.
+    Shadow,
+    Live,
+}
+
+/// What allows visits of strangers at care-home addresses to be kept without a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agreement {
+    /// From this local day on.
+    pub from: Date,
+    pub purpose: String,
+    pub lawful_basis: String,
+}
+
+/// A hospital system that sends messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    pub name: String,
+    /// The trust, or site of it, whose messages these are.
+    pub facility_ods: OdsCode,
+    /// What MSH-4 may say beside it. Empty: the facility and its five-character sites.
+    pub sending_facilities: Vec<String>,
+    /// The name of its listener.
+    pub listener: String,
+    pub acknowledgement: Acknowledgement,
+    pub accepts: Accepts,
+    /// For messages without MSH-18, in its words.
+    pub charset: Option<String>,
+    /// IANA name of the zone of times that state no offset.
+    pub time_zone: String,
+    pub frame_limit: usize,
+    /// Frames of one connection taken at once.
+    pub in_flight: usize,
+    pub idle: Option<Duration>,
+    pub partial_frame: Duration,
+    /// As configured; an operator's promotion is on record in the store and goes over it.
+    pub mode: Mode,
+    /// A profile that is shipped, or the path of one.
+    pub profile: String,
+    pub home_level_visits: Option<Agreement>,
+    /// How long a gap of the feed may still be filled.
+    pub back_fill_days: u16,
+    /// Silence beyond this opens a gap; `None`: learned by hour of the week.
+    pub silence: Option<Duration>,
+}
+
+impl Peer {
+    /// A peer with every setting as a configuration leaves it that names only these.
+    pub fn new(name: &str, facility_ods: OdsCode) -> Self {
+        Peer {
+            name: name.to_owned(),
+            facility_ods,
+            sending_facilities: Vec::new(),
+            listener: DEFAULT_LISTENER.to_owned(),
+            acknowledgement: Acknowledgement::AsAsked,
+            accepts: Accepts::Aa,
+            charset: None,
+            time_zone: "Europe/London".to_owned(),
+            frame_limit: 32 << 20,
+            in_flight: 32,
+            idle: None,
+            partial_frame: Duration::from_secs(60),
+            mode: Mode::Live,
+            profile: "itk".to_owned(),
+            home_level_visits: None,
+            back_fill_days: 14,
+            silence: None,
+        }
+    }
+
+    /// Whether the agreement on home-level visits covers a local day.
+    pub fn keeps_home_level(&self, day: Date) -> bool {
+        self.home_level_visits.as_ref().is_some_and(|agreement| agreement.from <= day)
+    }
+}
