@@ -5,6 +5,7 @@ use hearthline_contracts::envelope::Environment;
 use hearthline_eventing::{Ports, Store, StoreError, Workers};
 use hearthline_interop::hl7v2::AckCode;
 use hearthline_pas_gateway::Listener;
+use hearthline_pas_gateway::mllp::Timings;
 use hearthline_pas_gateway::{Options, build};
 use hearthline_runtime::auth::{Issuer, Verifier};
 use hearthline_runtime::http::Shell;
@@ -32,6 +33,7 @@ async fn running_on(environment: Environment, store: impl FnOnce(Arc<dyn Store>)
     let options = Options {
         listeners: vec![Listener { name: "default".to_owned(), listen: ([127, 0, 0, 1], 0).into(), tls: None }],
         frame_limit: 64 * 1024,
+        timings: Timings::default(),
         kept_days: 14,
         peers: peers(),
     };

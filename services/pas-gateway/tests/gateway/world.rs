@@ -16,6 +16,7 @@ use hearthline_interop::hl7v2::write::{Header, MessageWriter};
 use hearthline_interop::hl7v2::{Message, Reply};
 use hearthline_interop::mllp;
 use hearthline_nhs::{NhsNumber, OdsCode, StreamId};
+use hearthline_pas_gateway::connections::Connections;
 use hearthline_pas_gateway::gateway::Gateway;
 use hearthline_pas_gateway::inbound::Policies;
 use hearthline_pas_gateway::peer::Agreement;
@@ -67,7 +68,7 @@ impl World {
 
     pub fn gateway_on(&self, store: Arc<dyn Store>) -> Gateway {
         let ports = Ports { store, ..self.ports.clone() };
-        Gateway { kernel: Kernel::new(NAME, TOPIC, &ports), peers: Arc::new(peers()), live: false, refused: Arc::default() }
+        Gateway { kernel: Kernel::new(NAME, TOPIC, &ports), peers: Arc::new(peers()), live: false, refused: Arc::default(), connections: Connections::default() }
     }
 
     /// A resident's registration as the directory composes it.
