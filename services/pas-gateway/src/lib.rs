@@ -12,7 +12,9 @@
 //! What must not happen here: a message accepted that is not durable, an answer to trouble of our own, a stranger's name, number or
 //! address in an event or in clear anywhere, a stranger's message after fourteen days.
 
+pub mod activity;
 pub mod domain;
+pub mod feeds;
 pub mod gateway;
 pub mod http;
 pub mod inbound;
@@ -20,6 +22,7 @@ pub mod inbox;
 pub mod mllp;
 pub mod peer;
 pub mod reading;
+pub mod shadow;
 mod tags;
 pub mod timers;
 pub mod view;
