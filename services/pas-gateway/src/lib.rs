@@ -12,8 +12,10 @@
 //! What must not happen here: a message accepted that is not durable, an answer to trouble of our own, a stranger's name, number or
 //! address in an event or in clear anywhere, a stranger's message after fourteen days.
 
+pub mod activity;
 pub mod connections;
 pub mod domain;
+pub mod feeds;
 pub mod gateway;
 pub mod http;
 pub mod inbound;
@@ -21,6 +23,7 @@ pub mod inbox;
 pub mod mllp;
 pub mod peer;
 pub mod reading;
+pub mod shadow;
 pub mod send;
 mod tags;
 pub mod timers;
