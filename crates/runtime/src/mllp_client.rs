@@ -164,6 +164,9 @@ fn read_reply(frame: &[u8], control_id: &str) -> Option<Outcome> {
         return Some(Outcome::Accepted { code: reply.code });
     }
     // A receiver that could not read MSH-10 refuses without naming it, and nothing else is outstanding.
-    (!reply.code.is_accept() && (reply.control_id == control_id || reply.control_id.is_empty()))
-        .then(|| Outcome::Refused { code: reply.code, text: reply.text, error_code: reply.error_code })
+    (!reply.code.is_accept() && (reply.control_id == control_id || reply.control_id.is_empty())).then(|| Outcome::Refused {
+        code: reply.code,
+        text: reply.text,
+        error_code: reply.error_code,
+    })
 }

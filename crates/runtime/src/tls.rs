@@ -124,9 +124,7 @@ fn read(file: &Path) -> Result<Vec<u8>, TlsError> {
 
 fn refused(own: Pair<'_>, cause: rustls::Error) -> TlsError {
     match cause {
-        rustls::Error::InconsistentKeys(_) => {
-            TlsError::Mismatch { certificate: own.certificate_file.to_owned(), key: own.key_file.to_owned() }
-        }
+        rustls::Error::InconsistentKeys(_) => TlsError::Mismatch { certificate: own.certificate_file.to_owned(), key: own.key_file.to_owned() },
         other => TlsError::Unusable { file: own.certificate_file.to_owned(), cause: other.to_string() },
     }
 }

@@ -297,7 +297,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-
 impl crate::gateway::Gateway {
     /// Every open connection, and the last that ended of each peer: for engineers and operators. It names peers and says nothing of
     /// any message; one whose peer is not known yet is nobody's, and so for operators alone.

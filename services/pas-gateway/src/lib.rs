@@ -43,7 +43,7 @@ use peer::DEFAULT_LISTENER;
 use std::sync::Arc;
 
 pub use http::routes;
-pub use peer::{Listener, Peer};
+pub use peer::{Listener, Peer, Sends, sending};
 
 pub const NAME: &str = "pas-gateway";
 pub const TOPIC: &Topic = &topics::HOSPITAL;

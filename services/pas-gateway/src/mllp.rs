@@ -43,12 +43,7 @@ pub struct Timings {
 
 impl Default for Timings {
     fn default() -> Self {
-        Timings {
-            handshake: Duration::from_secs(10),
-            unread: Duration::from_secs(30),
-            stuck: Duration::from_secs(5),
-            silent: Duration::from_secs(120),
-        }
+        Timings { handshake: Duration::from_secs(10), unread: Duration::from_secs(30), stuck: Duration::from_secs(5), silent: Duration::from_secs(120) }
     }
 }
 
