@@ -8,12 +8,13 @@
 //! Several frames are taken at once, so that the store commits them together; those of one visit one after the other.
 
 use crate::gateway::Gateway;
-use crate::reading::{self, Refusal};
+use crate::reading;
+use crate::receive::Arrival;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
-use hearthline_eventing::{NotNow, StoreError};
-use hearthline_interop::hl7v2::{AckCode, Acknowledgement, ErrorDetail, Message, acknowledge, reject_unreadable, write};
+use hearthline_eventing::NotNow;
+use hearthline_interop::hl7v2::Message;
 use hearthline_interop::mllp::{Decoder, Event, encode};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -126,9 +127,11 @@ impl Connection {
                 }
                 Some(reply) = self.replies.next(), if !self.replies.is_empty() => {
                     let reply = reply.map_err(|_| Ended::Panicked)?.map_err(Ended::NotNow)?;
-                    let mut framed = BytesMut::new();
-                    encode(&reply, &mut framed);
-                    write.write_all(&framed).await?;
+                    if !reply.is_empty() {
+                        let mut framed = BytesMut::new();
+                        encode(&reply, &mut framed);
+                        write.write_all(&framed).await?;
+                    }
                 }
                 bytes = read.read(&mut buffer), if has_room => {
                     let bytes = bytes?;
@@ -151,10 +154,8 @@ impl Connection {
         match event {
             Event::Frame(frame) => self.begin_frame(frame),
             Event::Oversize { limit_bytes } => {
-                tracing::warn!(limit_bytes, "a frame passed the size limit and is refused");
-                self.gateway.count_refused(AckCode::ApplicationReject);
-                let reply = unreadable("the message is larger than this receiver takes");
-                self.replies.push_back(tokio::spawn(async move { Ok(reply) }));
+                let gateway = self.gateway.clone();
+                self.replies.push_back(tokio::spawn(async move { gateway.refuse_oversized(&Bytes::new(), limit_bytes, &Arrival::default()).await }));
             }
             Event::Noise { bytes } => tracing::warn!(bytes, "bytes between frames were skipped"),
             Event::Truncated { bytes } => tracing::warn!(bytes, "a frame was begun anew before its end"),
@@ -184,63 +185,10 @@ impl Connection {
                 // An error says that the one before has ended without saying so, which is an end too.
                 let _ = before.await;
             }
-            let reply = gateway.answer(&frame).await;
+            let reply = gateway.receive(&frame, &Arrival::default()).await;
             let _ = done.send(());
             reply
         };
         self.replies.push_back(tokio::spawn(take.instrument(span).with_current_subscriber()));
     }
-}
-
-impl Gateway {
-    /// The reply to a frame, once all that it needs is durable. An error: no reply.
-    pub async fn answer(&self, frame: &Bytes) -> Result<Bytes, NotNow> {
-        let span = tracing::Span::current();
-        let Ok(message) = Message::parse(frame) else {
-            self.count_refused(AckCode::ApplicationReject);
-            span.record("reply", "AR");
-            return Ok(unreadable("the message does not begin with a usable MSH"));
-        };
-        let reading = match reading::read(&message, &self.peers, self.live) {
-            Ok(reading) => reading,
-            Err(refusal) => {
-                self.count_refused(refusal.code);
-                span.record("reply", refusal.code.code());
-                return Ok(refused(&message, &refusal));
-            }
-        };
-        span.record("peer", reading.peer.name.as_str());
-        span.record("trigger", reading.trigger.as_str());
-        // Also a message that would only be held waits until store and log are known to agree.
-        self.kernel.store.opened().map_err(StoreError::Closed)?;
-        self.take(&reading, frame).await?;
-        span.record("reply", "AA");
-        Ok(reply_to(&message, AckCode::ApplicationAccept, None, None))
-    }
-
-    /// Counts a frame that was answered AE or AR.
-    pub fn count_refused(&self, code: AckCode) {
-        let mut refused = self.refused.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        *refused.entry(code.code()).or_default() += 1;
-    }
-}
-
-fn refused(message: &Message<'_>, refusal: &Refusal) -> Bytes {
-    reply_to(message, refusal.code, Some(refusal.text), Some(refusal.error))
-}
-
-fn reply_to(message: &Message<'_>, code: AckCode, text: Option<&str>, error: Option<ErrorDetail>) -> Bytes {
-    let (control_id, sent_at) = head();
-    acknowledge(message, &Acknowledgement { code, control_id: &control_id, sent_at: &sent_at, text, error }).into()
-}
-
-fn unreadable(text: &'static str) -> Bytes {
-    let (control_id, sent_at) = head();
-    reject_unreadable(&Acknowledgement { code: AckCode::ApplicationReject, control_id: &control_id, sent_at: &sent_at, text: Some(text), error: None }).into()
-}
-
-/// MSH-10 (at most twenty characters before HL7 2.5) and MSH-7 of a reply.
-fn head() -> (String, String) {
-    let id = uuid::Uuid::now_v7().simple().to_string();
-    (id[..20].to_owned(), write::utc(hearthline_eventing::now_us()).unwrap_or_default())
 }
