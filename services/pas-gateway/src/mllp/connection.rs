@@ -7,11 +7,12 @@
 //! Frames are begun together, so that the store commits them together; those of one visit or patient one after the other. Each is a task
 //! of its own: what a sender does not read must not keep a frame from being finished that others may wait behind.
 
-use super::{Arrival, Timings, receive, too_large};
+use super::{Timings, receive, too_large};
 use crate::connections::{Doing, Ended, Entry, Quirk};
 use crate::gateway::Gateway;
 use crate::peer::{self, Peer, Sends};
 use crate::reading;
+use crate::receive::Arrival;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt, StreamExt};
@@ -284,7 +285,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Event::Frame(frame) => self.begin_frame(frame),
             Event::Oversize { .. } => {
                 self.entry.framed();
-                self.refuse_size(None);
+                self.refuse_size(Bytes::new());
             }
             Event::Noise { .. } => self.entry.quirk(Quirk::Noise),
             Event::Truncated { .. } => self.entry.quirk(Quirk::BegunAnew),
@@ -296,10 +297,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    fn refuse_size(&mut self, header: Option<&Message<'_>>) {
+    /// `begun`: as much of it as was read.
+    fn refuse_size(&mut self, begun: Bytes) {
         self.entry.quirk(Quirk::Oversize);
-        let reply = too_large(&self.gateway, header);
-        self.push(Bytes::new(), None, None, tokio::spawn(async move { Ok(Some(reply)) }));
+        let (gateway, at, limit) = (self.gateway.clone(), self.at.clone(), self.terms.frame_limit);
+        let refuse = async move { too_large(&gateway, &begun, limit, &at).await };
+        self.push(Bytes::new(), None, None, tokio::spawn(refuse.with_current_subscriber()));
     }
 
     fn begin_frame(&mut self, frame: Bytes) {
@@ -312,7 +315,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Ok(message) => {
                 self.identify(&message);
                 if frame.len() > self.terms.frame_limit {
-                    return self.refuse_size(Some(&message));
+                    drop(message);
+                    return self.refuse_size(frame);
                 }
             }
             // One in UTF-16 has no line end of one byte, and is read whole.
