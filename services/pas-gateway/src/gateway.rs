@@ -1,5 +1,6 @@
 //! What a message means here and now: who and where the patient is, which visit it speaks of, and what follows.
 
+use crate::connections::Connections;
 use crate::domain::decide::decide;
 use crate::domain::events::Event;
 use crate::domain::place::home_at;
@@ -28,6 +29,8 @@ pub struct Gateway {
     pub refused: Arc<Mutex<BTreeMap<&'static str, u64>>>,
     /// What operators decided of peers, over what is configured; filled from the store.
     pub modes: Arc<RwLock<BTreeMap<String, Mode>>>,
+    /// Who is connected, and what they send.
+    pub connections: Connections,
 }
 
 /// What a message is found by.
@@ -105,7 +108,7 @@ impl Verdict {
 
 impl Gateway {
     pub fn new(kernel: Kernel, peers: Vec<Peer>, live: bool, kept_days: u16) -> Self {
-        Gateway { kernel, peers: Arc::new(peers), live, kept_days, refused: Arc::default(), modes: Arc::default() }
+        Gateway { kernel, peers: Arc::new(peers), live, kept_days, refused: Arc::default(), modes: Arc::default(), connections: Connections::default() }
     }
 
     /// Whether a peer's messages take effect now.

@@ -59,6 +59,14 @@ impl Lasting {
     pub fn message(&self, peer: &str, application: &str, control_id: &str, body: &[u8; 16]) -> [u8; 16] {
         self.0.tag_bytes("message", &[peer.as_bytes(), &[0], application.as_bytes(), &[0], control_id.as_bytes(), &[0], body])
     }
+
+    /// Of one attempt to send a message: each attempt has its own.
+    pub fn attempt(&self, row: &[u8; 16], raw: &[u8]) -> [u8; 32] {
+        let mut both = [0; 32];
+        both[..16].copy_from_slice(&self.0.tag_bytes("message-1", &[row, raw]));
+        both[16..].copy_from_slice(&self.0.tag_bytes("message-2", &[row, raw]));
+        both
+    }
 }
 
 /// The lookup key of one day.
