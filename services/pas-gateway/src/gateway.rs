@@ -8,13 +8,13 @@ use crate::domain::rejection::Rejection;
 use crate::domain::state::Visit;
 use crate::domain::{Confidence, Report, Subject};
 use crate::known::{Known, KnownVisit};
-use crate::peer::{Mode, Peer};
+use crate::peer::Peer;
 use crate::reading::{Matter, Reading};
 use crate::tags::Lasting;
 use hearthline_eventing::Kernel;
 use hearthline_nhs::{HomeId, Postcode, ResidentId, StreamId, london_date};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex};
 
 /// The gateway's grip on its store and its agreements.
 #[derive(Clone)]
@@ -27,8 +27,6 @@ pub struct Gateway {
     pub kept_days: u16,
     /// How many frames were refused since the start, by reply.
     pub refused: Arc<Mutex<BTreeMap<&'static str, u64>>>,
-    /// What operators decided of peers, over what is configured; filled from the store.
-    pub modes: Arc<RwLock<BTreeMap<String, Mode>>>,
     /// Who is connected, and what they send.
     pub connections: Connections,
 }
@@ -108,13 +106,7 @@ impl Verdict {
 
 impl Gateway {
     pub fn new(kernel: Kernel, peers: Vec<Peer>, live: bool, kept_days: u16) -> Self {
-        Gateway { kernel, peers: Arc::new(peers), live, kept_days, refused: Arc::default(), modes: Arc::default(), connections: Connections::default() }
-    }
-
-    /// Whether a peer's messages take effect now.
-    pub fn mode(&self, peer: &Peer) -> Mode {
-        let decided = self.modes.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        decided.get(&peer.name).copied().unwrap_or(peer.mode)
+        Gateway { kernel, peers: Arc::new(peers), live, kept_days, refused: Arc::default(), connections: Connections::default() }
     }
 
     pub fn keys(&self, lasting: &Lasting, reading: &Reading) -> Keys {

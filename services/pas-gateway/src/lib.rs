@@ -13,8 +13,10 @@
 //! What must not happen here: a message accepted that is not durable, an answer to trouble of our own, a stranger's name, number or
 //! address in an event or in clear anywhere, a stranger's message after the days that were agreed on.
 
+pub mod activity;
 pub mod connections;
 pub mod domain;
+pub mod feeds;
 pub mod gateway;
 pub mod http;
 pub mod inbound;
@@ -26,6 +28,7 @@ pub mod peer;
 pub mod reading;
 pub mod receive;
 pub mod send;
+pub mod shadow;
 mod tags;
 pub mod timers;
 pub mod view;
@@ -43,7 +46,7 @@ use peer::DEFAULT_LISTENER;
 use std::sync::Arc;
 
 pub use http::routes;
-pub use peer::{Listener, Peer};
+pub use peer::{Listener, Peer, Sends, sending};
 
 pub const NAME: &str = "pas-gateway";
 pub const TOPIC: &Topic = &topics::HOSPITAL;

@@ -180,7 +180,7 @@ impl Gateway {
     }
 
     async fn append(&self, row: InboxRow, claims: Vec<Claim>) -> Result<Answer, NotNow> {
-        Ok(self.kernel.store.append(Unit { inbox: vec![InboxChange::Receive(row)], claims, ..Unit::default() }).await?)
+        Ok(self.kernel.store.append(Unit { inbox: vec![InboxChange::Receive(Box::new(row))], claims, ..Unit::default() }).await?)
     }
 
     /// Counts a frame that was refused, by its reply.

@@ -32,7 +32,7 @@ impl Gateway {
     pub async fn send(&self, client: &mut MllpClient, peer: &str, message: &[u8]) -> Result<Attempt, NotNow> {
         let row = self.outgoing(peer, message).await?;
         let (id, control_id) = (row.id, row.control_id.clone());
-        self.keep(InboxChange::Receive(row)).await?;
+        self.keep(InboxChange::Receive(Box::new(row))).await?;
         let outcome = client.send(message, &control_id).await;
         let (state, reply, why) = match &outcome {
             Outcome::Accepted { code } => (SENT, code.code(), String::new()),

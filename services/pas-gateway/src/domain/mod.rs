@@ -4,8 +4,10 @@
 
 pub mod decide;
 pub mod events;
+pub mod feed;
 pub mod place;
 pub mod rejection;
+pub mod rhythm;
 pub mod state;
 
 use hearthline_nhs::{HomeId, ResidentId};

@@ -28,7 +28,7 @@ use prost::Message as _;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
@@ -238,15 +238,23 @@ impl Adt {
     }
 }
 
+/// A socket, with or without TLS.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
 /// A sending system on a socket.
 pub struct Sender {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     decoder: mllp::Decoder,
 }
 
 impl Sender {
     pub async fn connect(address: std::net::SocketAddr) -> Self {
-        Sender { stream: TcpStream::connect(address).await.expect("connected"), decoder: mllp::Decoder::new(1 << 20) }
+        Self::over(TcpStream::connect(address).await.expect("connected"))
+    }
+
+    pub fn over(stream: impl Stream + 'static) -> Self {
+        Sender { stream: Box::new(stream), decoder: mllp::Decoder::new(1 << 20) }
     }
 
     pub async fn send(&mut self, message: &[u8]) {
