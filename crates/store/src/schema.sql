@@ -149,6 +149,10 @@ create table if not exists inbox (
   traceparent text
 );
 create index if not exists inbox_received on inbox (seq) where state = 'received';
+create index if not exists inbox_time on inbox (received_at);
+create index if not exists inbox_peer on inbox (peer, received_at);
+create index if not exists inbox_kind on inbox (kind, received_at);
+create index if not exists inbox_state on inbox (state, received_at);
 create index if not exists inbox_control on inbox (control_id);
 create index if not exists inbox_person on inbox (person_tag, received_at) where person_tag is not null;
 create index if not exists inbox_place on inbox (place_tag) where place_tag is not null and state in ('received', 'held');
