@@ -156,7 +156,8 @@ create index if not exists inbox_state on inbox (state, received_at);
 create index if not exists inbox_control on inbox (control_id);
 create index if not exists inbox_person on inbox (person_tag, received_at) where person_tag is not null;
 create index if not exists inbox_place on inbox (place_tag) where place_tag is not null and state in ('received', 'held');
-create index if not exists inbox_day on inbox (day);
+-- What goes with its day: of residents whose bytes lie under their visit's key, the row stays.
+create index if not exists inbox_day on inbox (day) where resident is null or sealed is not null;
 
 -- Facts as consumed, without their sealed part, in arrival order: what a rebuild replays. `position` is that of this service's
 -- newest event then, so that its own events are replayed in between.

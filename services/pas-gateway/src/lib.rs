@@ -27,6 +27,7 @@ pub mod mllp;
 pub mod peer;
 pub mod reading;
 pub mod receive;
+pub mod reprocess;
 pub mod search;
 pub mod send;
 pub mod shadow;
