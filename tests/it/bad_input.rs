@@ -326,12 +326,14 @@ async fn every_mistake_of_a_hospital_is_answered_counted_and_leaves_nothing_behi
         ("a patient without an identifier", Adt { pid: false, ..GOOD }.write(), ae, "PID-3"),
     ];
     let mut sender = Sender::connect(hub.mllp).await;
+    let mut kept = before.clone();
     for (what, message, code, names) in &mistakes {
         let (reply, text) = sender.exchange(message).await;
         assert_eq!(reply.code, *code, "{what}: {text}");
         assert!(text.contains(names), "{what}: {text}");
         assert!(!text.contains(RARE) && !text.contains("9990000018"), "{what}: the reply repeats what was sent: {text}");
-        assert_eq!(hub.rows().await, before, "{what} left something behind");
+        *kept.get_mut(&("pas-gateway", "inbox")).expect("counted") += 1;
+        assert_eq!(hub.rows().await, kept, "{what} left more behind than the frame and its answer");
     }
     let count = |code: AckCode| mistakes.iter().filter(|(_, _, c, _)| *c == code).count() as u64;
     let summary = hub.get(Role::TrustEngineer, "/pas/summary").await.body;
@@ -339,21 +341,22 @@ async fn every_mistake_of_a_hospital_is_answered_counted_and_leaves_nothing_behi
         summary["refused_since_start"].as_array().into_iter().flatten().find(|r| r["reply"] == reply).map_or(0, |r| r["count"].as_u64().unwrap_or(0))
     };
     assert_eq!((refused("AR"), refused("AE")), (count(ar), count(ae)));
-    assert_eq!(summary["messages"], json!([]), "none of them counts as a message");
+    assert!(summary["messages"].as_array().into_iter().flatten().all(|m| m["disposition"] == "refused"), "none of them counts as a message");
 
     // Text that was never begun as a frame: the line is closed, without an answer to anything.
     let mut careless = Sender::connect(hub.mllp).await;
     careless.write(&[RARE.as_bytes(), &[0x1c, 0x0d]].concat()).await;
     assert!(careless.reply().await.is_none());
-    assert_eq!(hub.rows().await, before);
+    assert_eq!(hub.rows().await, kept);
 
     // Noise before a frame and a frame begun anew: only the whole one is taken, and the line goes on.
     let good = GOOD.write();
     sender.write(&[RARE.as_bytes(), &[0x0b], &good[..40], &[0x0b], &good, &[0x1c, 0x0d]].concat()).await;
     let (reply, _) = sender.reply().await.expect("the line stays open");
     assert_eq!((reply.code, reply.control_id.as_str()), (AckCode::ApplicationAccept, "C1"));
+    hub.settled().await;
     let after = hub.rows().await;
-    assert_eq!(after[&("pas-gateway", "inbox")], before[&("pas-gateway", "inbox")] + 1);
+    assert_eq!(after[&("pas-gateway", "inbox")], kept[&("pas-gateway", "inbox")] + 1);
     assert_eq!(after[&("pas-gateway", "events")], before[&("pas-gateway", "events")], "a stranger is no event");
     let log = String::from_utf8_lossy(&hub.log.bytes()).into_owned();
     assert!(!log.contains(RARE), "{log}");

@@ -749,7 +749,7 @@ async fn rows_beside_the_events_are_kept(adapter: &dyn StoreAdapter) {
         traceparent: None,
     };
     let inbox = |change| Unit { inbox: vec![change], ..Unit::default() };
-    store.append(inbox(InboxChange::Receive(message.clone()))).await.unwrap();
+    store.append(inbox(InboxChange::Receive(Box::new(message.clone())))).await.unwrap();
     assert!(
         matches!(store.append(inbox(InboxChange::Receive(InboxRow { id: [9; 16], ..message.clone() }))).await, Err(StoreError::Refused(_))),
         "the same message again"
@@ -771,7 +771,7 @@ async fn rows_beside_the_events_are_kept(adapter: &dyn StoreAdapter) {
     store.append(inbox(InboxChange::Sweep { day: "2026-11-22".to_owned() })).await.unwrap();
     assert_eq!(count(&*store, "select count(*) from inbox").await, 1, "what is a resident's stays");
     let strangers = InboxRow { id: [2; 16], digest: [2; 32], ..message.clone() };
-    store.append(inbox(InboxChange::Receive(strangers))).await.unwrap();
+    store.append(inbox(InboxChange::Receive(Box::new(strangers)))).await.unwrap();
     store.append(inbox(InboxChange::Sweep { day: "2026-11-22".to_owned() })).await.unwrap();
     assert_eq!(count(&*store, "select count(*) from inbox where state = 'held'").await, 0);
 

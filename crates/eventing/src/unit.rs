@@ -311,7 +311,7 @@ pub struct AuditRow {
 /// A hospital message as received, sealed, or what became of it.
 #[derive(Debug, Clone)]
 pub enum InboxChange {
-    Receive(InboxRow),
+    Receive(Box<InboxRow>),
     /// What became of a row.
     Settle(Box<Settled>),
     /// What was said to a row that was sent: MSA-1, or empty where nobody answered.

@@ -270,7 +270,7 @@ impl Rows {
             ),
             // A message of a resident stays: its bytes lie under its visit's key.
             InboxChange::Sweep { day } => {
-                self.rest.push("delete from inbox where day = $1 and not (resident is not null and sealed is null)", &[day.as_str().into()])
+                self.rest.push("delete from inbox where day = $1 and (resident is null or sealed is not null)", &[day.as_str().into()])
             }
         }
     }

@@ -149,10 +149,15 @@ create table if not exists inbox (
   traceparent text
 );
 create index if not exists inbox_received on inbox (seq) where state = 'received';
+create index if not exists inbox_time on inbox (received_at);
+create index if not exists inbox_peer on inbox (peer, received_at);
+create index if not exists inbox_kind on inbox (kind, received_at);
+create index if not exists inbox_state on inbox (state, received_at);
 create index if not exists inbox_control on inbox (control_id);
 create index if not exists inbox_person on inbox (person_tag, received_at) where person_tag is not null;
 create index if not exists inbox_place on inbox (place_tag) where place_tag is not null and state in ('received', 'held');
-create index if not exists inbox_day on inbox (day);
+-- What goes with its day: of residents whose bytes lie under their visit's key, the row stays.
+create index if not exists inbox_day on inbox (day) where resident is null or sealed is not null;
 
 -- Facts as consumed, without their sealed part, in arrival order: what a rebuild replays. `position` is that of this service's
 -- newest event then, so that its own events are replayed in between.

@@ -264,6 +264,21 @@ pub enum BenchCommand {
         #[arg(long, default_value_t = 200)]
         per_second: u32,
     },
+    /// Hospital frames to their durable reply, one outstanding on each connection; alone, and with interpreting beside it.
+    Mllp {
+        #[arg(long, default_value_t = 32)]
+        connections: usize,
+    },
+    /// Received messages to events.
+    Interpret {
+        #[arg(long, default_value_t = 60_000)]
+        messages: u64,
+    },
+    /// One message among many in the message store.
+    Search {
+        #[arg(long, default_value_t = 1_000_000)]
+        messages: u64,
+    },
     /// Every figure of docs/performance.md.
     All,
 }

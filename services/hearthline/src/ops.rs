@@ -50,7 +50,7 @@ pub fn routes() -> Vec<Route<Ops>> {
     ]
 }
 
-/// Where every service stands. `settled` = nothing is on its way: no lag, no due timer, no delivery that will move by itself.
+/// Where every service stands. `settled` = nothing is on its way: no message to be interpreted, no lag, no due timer, no delivery that will move by itself.
 async fn status(State(ops): State<Ops>) -> Result<Json<Value>, Problem> {
     Ok(Json(ops.status().await?))
 }
@@ -64,6 +64,8 @@ impl Ops {
         for s in self.services.iter() {
             let store = s.kernel.store.as_ref();
             // What this process has heard of may be a moment behind what another has committed.
+            // First: what is interpreted after this look counts by its events.
+            let received = store.query("select count(*) from inbox where state = 'received'", &[]).await?.first().map_or(0, |r| r.int(0));
             let position = store.query("select coalesce(max(position), 0) from events", &[]).await?.first().map_or(0, |r| r.int(0));
             let relayed = store.query("select cursor from relay", &[]).await?.first().map_or(0, |r| r.int(0));
             let rows = store.query("select topic, partition, next_offset from checkpoints", &[]).await?;
@@ -87,7 +89,7 @@ impl Ops {
             let parked = one("select count(*) from parked", &[]).await?;
             let republish = republishing(store).await?;
             let lag: i64 = subscriptions.iter().map(|(_, lag)| lag).sum();
-            settled &= relayed == position && lag == 0 && timers_due == 0 && deliveries_open == 0 && republish.is_none();
+            settled &= received == 0 && relayed == position && lag == 0 && timers_due == 0 && deliveries_open == 0 && republish.is_none();
             let dispositions: Vec<Value> = store
                 .query("select topic, kind, why, count from dispositions order by topic, kind, why", &[])
                 .await?
@@ -99,6 +101,7 @@ impl Ops {
                 "position": position,
                 "relayed": relayed,
                 "subscriptions": subscriptions.iter().map(|(topic, lag)| json!({ "topic": topic, "lag": lag })).collect::<Vec<_>>(),
+                "messages_received": received,
                 "timers_due": timers_due,
                 "deliveries_open": deliveries_open,
                 "deliveries_unconfirmed": unconfirmed,

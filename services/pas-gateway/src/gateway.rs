@@ -8,13 +8,13 @@ use crate::domain::rejection::Rejection;
 use crate::domain::state::Visit;
 use crate::domain::{Confidence, Report, Subject};
 use crate::known::{Known, KnownVisit};
-use crate::peer::{Mode, Peer};
+use crate::peer::Peer;
 use crate::reading::{Matter, Reading};
 use crate::tags::Lasting;
 use hearthline_eventing::Kernel;
 use hearthline_nhs::{HomeId, Postcode, ResidentId, StreamId, london_date};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex};
 
 /// The gateway's grip on its store and its agreements.
 #[derive(Clone)]
@@ -29,8 +29,6 @@ pub struct Gateway {
     pub refused: Arc<Mutex<BTreeMap<&'static str, u64>>>,
     /// Who is connected, and what they send.
     pub connections: Connections,
-    /// What operators decided of peers, over what is configured; filled from the store.
-    pub modes: Arc<RwLock<BTreeMap<String, Mode>>>,
 }
 
 /// What a message is found by.
@@ -108,13 +106,7 @@ impl Verdict {
 
 impl Gateway {
     pub fn new(kernel: Kernel, peers: Vec<Peer>, live: bool, kept_days: u16) -> Self {
-        Gateway { kernel, peers: Arc::new(peers), live, kept_days, refused: Arc::default(), connections: Connections::default(), modes: Arc::default() }
-    }
-
-    /// Whether a peer's messages take effect, as [`Gateway::read_modes`] found it last.
-    pub fn mode_read(&self, peer: &Peer) -> Mode {
-        let decided = self.modes.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        decided.get(&peer.name).copied().unwrap_or(peer.mode)
+        Gateway { kernel, peers: Arc::new(peers), live, kept_days, refused: Arc::default(), connections: Connections::default() }
     }
 
     pub fn keys(&self, lasting: &Lasting, reading: &Reading) -> Keys {

@@ -234,13 +234,14 @@ impl Gateway {
     /// Destroys the keys of days that are over and deletes their rows; the keys first, so that nothing readable is left behind.
     pub async fn sweep(&self, now: i64) -> Result<Unit, NotNow> {
         let today: Date = london_date(now).map_err(|e| NotNow::Other(e.to_string()))?;
-        let rows = self.kernel.store.query("select distinct day from inbox where sealed is not null or resident is null order by day", &[]).await?;
         let mut unit = Unit::default();
-        for row in rows {
-            let day = row.text(0);
-            let is_over = day.parse::<Date>().is_ok_and(|d| (today - d).get_days() > i32::from(self.kept_days));
-            if !is_over {
-                continue;
+        let mut before = String::new();
+        loop {
+            let sql = "select min(day) from inbox where day > $1 and (resident is null or sealed is not null)";
+            let rows = self.kernel.store.query(sql, &[before.as_str().into()]).await?;
+            let Some(day) = rows.first().and_then(|row| row.opt_text(0)) else { return Ok(unit) };
+            if !day.parse::<Date>().is_ok_and(|d| (today - d).get_days() > i32::from(self.kept_days)) {
+                return Ok(unit);
             }
             for name in key_names(day) {
                 let keyring = &self.kernel.composer.keyring;
@@ -248,8 +249,8 @@ impl Gateway {
             }
             tracing::info!(day, "hospital messages of a day that is over were deleted, and their keys destroyed");
             unit.inbox.push(InboxChange::Sweep { day: day.to_owned() });
+            before = day.to_owned();
         }
-        Ok(unit)
     }
 }
 

@@ -85,6 +85,8 @@ struct Row {
     received_at: i64,
     /// The row of the same body under another control id.
     same_as: Option<[u8; 16]>,
+    /// Its peer's messages take no effect now.
+    is_shadowed: bool,
 }
 
 /// What lasts from page to page.
@@ -109,10 +111,13 @@ impl<'g> Run<'g> {
         if rows.is_empty() {
             return Ok(settled);
         }
-        gateway.read_modes().await?;
         let all: Vec<_> = rows.iter().map(|row| (&row.open.reading, &row.open.keys)).collect();
         let mut known = gateway.know(&lasting, &all).await?;
         self.find_same_bodies(&mut rows).await?;
+        let shadowed = self.shadowed(&rows).await?;
+        for row in &mut rows {
+            row.is_shadowed = shadowed.contains(&row.open.reading.peer.name);
+        }
         self.begin_visits(&rows, &mut known).await?;
         let mut groups: HashMap<Vec<u8>, Vec<Row>> = HashMap::new();
         let mut order: Vec<Vec<u8>> = Vec::new();
@@ -158,6 +163,7 @@ impl<'g> Run<'g> {
                     control_id: row.text(6).to_owned(),
                     received_at: row.int(8),
                     same_as: None,
+                    is_shadowed: false,
                 }),
                 Err(why) => {
                     self.append(settle(id, HELD, why.to_owned())).await?;
@@ -199,13 +205,25 @@ impl<'g> Run<'g> {
         Ok(())
     }
 
+    /// The peers of these messages that are in shadow now.
+    async fn shadowed(&self, rows: &[Row]) -> Result<HashSet<String>, NotNow> {
+        let mut modes: HashMap<&str, Mode> = HashMap::new();
+        for row in rows {
+            let peer = &row.open.reading.peer;
+            if !modes.contains_key(peer.name.as_str()) {
+                modes.insert(&peer.name, self.gateway.mode(peer).await?);
+            }
+        }
+        Ok(modes.into_iter().filter(|(_, mode)| *mode == Mode::Shadow).map(|(name, _)| name.to_owned()).collect())
+    }
+
     /// Gives a stream to each visit that may begin, and makes their keys together.
     async fn begin_visits(&self, rows: &[Row], known: &mut Known) -> Result<(), NotNow> {
         let mut fresh = Vec::new();
         for row in rows {
             let Some(tag) = row.open.keys.visit.filter(|tag| !known.visits.contains_key(tag)) else { continue };
             let is_persons = row.open.keys.person.is_some_and(|person| known.persons.contains_key(&person));
-            if !is_persons || row.same_as.is_some() || self.gateway.mode_read(&row.open.reading.peer) == Mode::Shadow {
+            if !is_persons || row.same_as.is_some() || row.is_shadowed {
                 continue;
             }
             let id = hearthline_runtime::service::fresh_id();
@@ -253,7 +271,7 @@ impl<'g> Run<'g> {
             let settled = Settled { stream: Some(StreamId::from_bytes(same_as)), ..settle(row.open.id, DUPLICATE, why) };
             return self.append(settled).await;
         }
-        if gateway.mode_read(&row.open.reading.peer) == Mode::Shadow {
+        if row.is_shadowed {
             return self.settle_shadow(lasting, known, row).await;
         }
         let mut fresh: Option<Known> = None;

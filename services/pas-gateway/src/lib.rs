@@ -27,6 +27,8 @@ pub mod mllp;
 pub mod peer;
 pub mod reading;
 pub mod receive;
+pub mod reprocess;
+pub mod search;
 pub mod send;
 pub mod shadow;
 mod tags;
@@ -47,7 +49,6 @@ use std::sync::Arc;
 
 pub use http::routes;
 pub use peer::{Listener, Peer, Sends, sending};
-pub use receive::Arrival;
 
 pub const NAME: &str = "pas-gateway";
 pub const TOPIC: &Topic = &topics::HOSPITAL;

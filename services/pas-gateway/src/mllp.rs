@@ -1,5 +1,5 @@
 //! MLLP: frames in, replies out in the order of receipt. [`listener`] accepts, [`connection`] cuts frames out of a stream and writes
-//! replies; what a frame is answered is said here.
+//! replies; what a frame is answered, [`crate::receive`] says.
 //!
 //! Our own trouble is never answered: the connection is closed, and the sender sends again what it has no answer to. AE and AR go only
 //! to what could never be taken.
@@ -7,11 +7,21 @@
 pub mod connection;
 pub mod listener;
 
-use crate::gateway::Gateway;
-use crate::receive::Arrival;
-use bytes::Bytes;
-use hearthline_eventing::NotNow;
+use hearthline_runtime::tls::Identity;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
+
+/// Where a frame came from.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    pub listener: Arc<str>,
+    pub remote: SocketAddr,
+    /// The name of the peer whose frame it is, by its MSH-4; else of the one whose frames came before on the connection.
+    pub peer: Option<Arc<str>>,
+    /// Of the certificate that the sender showed.
+    pub certificate: Option<Arc<Identity>>,
+}
 
 /// Time limits that are not a peer's own.
 #[derive(Debug, Clone, Copy)]
@@ -30,16 +40,4 @@ impl Default for Timings {
     fn default() -> Self {
         Timings { handshake: Duration::from_secs(10), unread: Duration::from_secs(30), stuck: Duration::from_secs(5), silent: Duration::from_secs(120) }
     }
-}
-
-/// The reply to a frame, once all that it needs is durable; none where none is asked for. An error: no reply, and no more frames.
-async fn receive(gateway: &Gateway, frame: &Bytes, at: &Arrival) -> Result<Option<Bytes>, NotNow> {
-    let reply = gateway.receive(frame, at).await?;
-    Ok((!reply.is_empty()).then_some(reply))
-}
-
-/// The reply to a frame that passed the size limit; `begun` is as much of it as was read.
-async fn too_large(gateway: &Gateway, begun: &Bytes, limit_bytes: usize, at: &Arrival) -> Result<Option<Bytes>, NotNow> {
-    let reply = gateway.refuse_oversized(begun, limit_bytes, at).await?;
-    Ok((!reply.is_empty()).then_some(reply))
 }

@@ -7,7 +7,8 @@
 //! Trouble of our own is no answer: the sender sends again what it has no answer to.
 
 use crate::gateway::{DUPLICATE, Gateway, RECEIVED, REFUSED};
-use crate::peer::{Accepts, Acknowledgement as Agreed, Peer};
+use crate::mllp::Arrival;
+use crate::peer::{self, Accepts, Acknowledgement as Agreed, Peer, Sends};
 use crate::reading::{self, Reading, Refusal};
 use crate::tags::{Daily, INBOX, Lasting, message_claim, message_key_name};
 use bytes::Bytes;
@@ -17,33 +18,6 @@ use hearthline_interop::hl7v2::{
     write,
 };
 use hearthline_nhs::london_date;
-use hearthline_runtime::tls::Identity;
-use std::net::SocketAddr;
-use std::sync::Arc;
-
-/// Where a frame came in.
-#[derive(Debug, Clone)]
-pub struct Arrival {
-    /// Name of the listener.
-    pub listener: Arc<str>,
-    pub remote: SocketAddr,
-    /// The name of the peer whose frame it is, by its MSH-4; else of the one whose frames came before on the connection.
-    pub peer: Option<Arc<str>>,
-    /// Of the certificate that the sender showed.
-    pub certificate: Option<Arc<Identity>>,
-}
-
-impl Arrival {
-    pub fn at(listener: &str) -> Self {
-        Arrival { listener: listener.into(), remote: SocketAddr::from(([127, 0, 0, 1], 0)), peer: None, certificate: None }
-    }
-}
-
-impl Default for Arrival {
-    fn default() -> Self {
-        Arrival::at(crate::peer::DEFAULT_LISTENER)
-    }
-}
 
 /// What a message is, by itself and its peer's settings.
 enum Judged<'g> {
@@ -59,9 +33,9 @@ struct Frame<'f> {
 }
 
 impl Gateway {
-    /// Takes a frame and gives the reply, once all that it needs is durable. An empty reply: the sender asked for none. An error: no
+    /// Takes a frame and gives the reply, once all that it needs is durable. None: the sender asked for no reply. An error: no
     /// reply may be sent.
-    pub async fn receive(&self, raw: &Bytes, at: &Arrival) -> Result<Bytes, NotNow> {
+    pub async fn receive(&self, raw: &Bytes, at: &Arrival) -> Result<Option<Bytes>, NotNow> {
         let span = tracing::Span::current();
         // Also a message that would only be refused waits until store and log are known to agree.
         self.kernel.store.opened().map_err(StoreError::Closed)?;
@@ -73,7 +47,7 @@ impl Gateway {
                 let text = unreadable_text(&error);
                 span.record("reply", "AR");
                 self.keep_refused(&frame, None, &at.listener, "AR", text).await?;
-                return Ok(unreadable(text));
+                return Ok(Some(unreadable(text)));
             }
         };
         let judged = self.look_at(&message, at);
@@ -84,7 +58,7 @@ impl Gateway {
                 span.record("reply", code.map_or("", AckCode::code));
                 let name = peer.map_or(&*at.listener, |p| &p.name);
                 self.keep_refused(&frame, Some(&message), name, code.map_or("", AckCode::code), refusal.text).await?;
-                return Ok(code.map_or_else(Bytes::new, |code| reply_to(&message, code, Some(&refusal))));
+                return Ok(code.map(|code| reply_to(&message, code, Some(&refusal))));
             }
         };
         span.record("peer", peer.name.as_str());
@@ -92,11 +66,11 @@ impl Gateway {
         let code = reply_code(Some(peer), &message, AckCode::ApplicationAccept);
         self.keep_received(&frame, &message, &reading, code.map_or("", AckCode::code)).await?;
         span.record("reply", code.map_or("", AckCode::code));
-        Ok(code.map_or_else(Bytes::new, |code| reply_to(&message, code, None)))
+        Ok(code.map(|code| reply_to(&message, code, None)))
     }
 
     /// As [`Gateway::receive`], for a frame that passed the size limit; `begun` is as much of it as was read.
-    pub async fn refuse_oversized(&self, begun: &Bytes, limit_bytes: usize, at: &Arrival) -> Result<Bytes, NotNow> {
+    pub async fn refuse_oversized(&self, begun: &Bytes, limit_bytes: usize, at: &Arrival) -> Result<Option<Bytes>, NotNow> {
         self.kernel.store.opened().map_err(StoreError::Closed)?;
         let received_at = now_us();
         let frame = Frame { raw: begun, received_at, day: day_of(received_at)? };
@@ -109,11 +83,11 @@ impl Gateway {
                 let name = peer.map_or(&*at.listener, |p| &p.name);
                 self.keep_refused(&frame, Some(&message), name, code.map_or("", AckCode::code), text).await?;
                 let refusal = Refusal::of(AckCode::ApplicationReject, ErrorCode::ApplicationInternal, ("MSH", None), text);
-                Ok(code.map_or_else(Bytes::new, |code| reply_to(&message, code, Some(&refusal))))
+                Ok(code.map(|code| reply_to(&message, code, Some(&refusal))))
             }
             Err(_) => {
                 self.keep_refused(&frame, None, &at.listener, "AR", text).await?;
-                Ok(unreadable(text))
+                Ok(Some(unreadable(text)))
             }
         }
     }
@@ -136,22 +110,12 @@ impl Gateway {
         }
     }
 
-    /// The peer of a sending facility on a listener: one whose facility it is, else one that lists it, else one whose site it is.
     fn peer_of(&self, facility: &str, at: &Arrival) -> Result<&Peer, Refusal> {
-        let says = facility.trim();
-        let is = |peer: &&Peer| peer.facility_ods.as_str().eq_ignore_ascii_case(says);
-        let lists = |peer: &&Peer| peer.sending_facilities.iter().any(|listed| listed.eq_ignore_ascii_case(says));
-        // NHS site codes are the trust's three characters and two more.
-        let is_site = |peer: &&Peer| {
-            let trust = peer.facility_ods.as_str();
-            peer.sending_facilities.is_empty() && trust.len() == 3 && says.len() == 5 && says.is_ascii() && says[..3].eq_ignore_ascii_case(trust)
-        };
-        let here = || self.peers.iter().filter(|peer| *peer.listener == *at.listener);
-        if let Some(peer) = here().find(is).or_else(|| here().find(lists)).or_else(|| here().find(is_site)) {
-            return Ok(peer);
+        match peer::sending(&self.peers, &at.listener, facility) {
+            Sends::Here(peer) => Ok(peer),
+            Sends::Elsewhere(_) => Err(OTHER_LISTENER),
+            Sends::Nowhere => Err(UNKNOWN_FACILITY),
         }
-        let elsewhere = self.peers.iter().any(|peer| is(&peer) || lists(&peer) || is_site(&peer));
-        Err(if elsewhere { OTHER_LISTENER } else { UNKNOWN_FACILITY })
     }
 
     /// Appends row and claim. A message that came before gets a row of its own, without bytes.
@@ -216,7 +180,7 @@ impl Gateway {
     }
 
     async fn append(&self, row: InboxRow, claims: Vec<Claim>) -> Result<Answer, NotNow> {
-        Ok(self.kernel.store.append(Unit { inbox: vec![InboxChange::Receive(row)], claims, ..Unit::default() }).await?)
+        Ok(self.kernel.store.append(Unit { inbox: vec![InboxChange::Receive(Box::new(row))], claims, ..Unit::default() }).await?)
     }
 
     /// Counts a frame that was refused, by its reply.
@@ -330,7 +294,7 @@ fn after_header(raw: &[u8]) -> &[u8] {
     &raw[end..]
 }
 
-pub(crate) fn joined(a: [u8; 16], b: [u8; 16]) -> [u8; 32] {
+fn joined(a: [u8; 16], b: [u8; 16]) -> [u8; 32] {
     let mut both = [0; 32];
     both[..16].copy_from_slice(&a);
     both[16..].copy_from_slice(&b);

@@ -5,7 +5,6 @@
 //! Whether to send again is the caller's to decide; each attempt has a row of its own.
 
 use crate::gateway::Gateway;
-use crate::receive::joined;
 use crate::tags::{Daily, Lasting, message_key_name};
 use bytes::Bytes;
 use hearthline_eventing::{Answer, InboxChange, InboxRow, NotNow, Unit, now_us, seal, trace};
@@ -33,7 +32,7 @@ impl Gateway {
     pub async fn send(&self, client: &mut MllpClient, peer: &str, message: &[u8]) -> Result<Attempt, NotNow> {
         let row = self.outgoing(peer, message).await?;
         let (id, control_id) = (row.id, row.control_id.clone());
-        self.keep(InboxChange::Receive(row)).await?;
+        self.keep(InboxChange::Receive(Box::new(row))).await?;
         let outcome = client.send(message, &control_id).await;
         let (state, reply, why) = match &outcome {
             Outcome::Accepted { code } => (SENT, code.code(), String::new()),
@@ -70,7 +69,7 @@ impl Gateway {
             kind: kind.join("^").trim_end_matches('^').to_owned(),
             reply: "",
             size: u32::try_from(raw.len()).unwrap_or(u32::MAX),
-            digest: joined(Lasting::open(keyring).await?.attempt(&id, raw), id),
+            digest: Lasting::open(keyring).await?.attempt(&id, raw),
             body_tag: None,
             person_tag,
             place_tag: None,

@@ -49,11 +49,6 @@ impl Lasting {
         self.0.tag("death", &format!("{facility}\0{}", hex(resident)))
     }
 
-    /// Of one attempt to send a message: each attempt has its own.
-    pub fn attempt(&self, row: &[u8; 16], raw: &[u8]) -> [u8; 16] {
-        self.0.tag_bytes("attempt", &[row, raw])
-    }
-
     /// What follows MSH, with the type of the message: the same body under another control id has the same. Keyed: a plain digest
     /// could be compared with guessed messages.
     pub fn body(&self, kind: &str, body: &[u8]) -> [u8; 16] {
@@ -63,6 +58,14 @@ impl Lasting {
     /// Sender, control id and body.
     pub fn message(&self, peer: &str, application: &str, control_id: &str, body: &[u8; 16]) -> [u8; 16] {
         self.0.tag_bytes("message", &[peer.as_bytes(), &[0], application.as_bytes(), &[0], control_id.as_bytes(), &[0], body])
+    }
+
+    /// Of one attempt to send a message: each attempt has its own.
+    pub fn attempt(&self, row: &[u8; 16], raw: &[u8]) -> [u8; 32] {
+        let mut both = [0; 32];
+        both[..16].copy_from_slice(&self.0.tag_bytes("message-1", &[row, raw]));
+        both[16..].copy_from_slice(&self.0.tag_bytes("message-2", &[row, raw]));
+        both
     }
 }
 

@@ -33,9 +33,9 @@ impl OnTimer for Clock {
                 unit.timers.push(TimerChange::Set { stream: SWEEP_STREAM, name: SWEEP, due_at: next_sweep(now), payload: Default::default() });
                 return Ok(unit);
             }
+            PERSON_KNOWN => return self.person(timer).await.map(|looked| after(looked, timer, PERSON_KNOWN, now)),
             feeds::LISTEN => return self.gateway.listen(timer, now).await,
             feeds::RELEASE => return self.gateway.release(timer, now).await,
-            PERSON_KNOWN => return self.person(timer).await.map(|looked| after(looked, timer, PERSON_KNOWN, now)),
             HOME_KNOWN => {
                 let postcode = std::str::from_utf8(&timer.payload).ok().and_then(|text| Postcode::parse(text).ok());
                 if let Some(postcode) = postcode {

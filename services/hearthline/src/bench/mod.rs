@@ -5,6 +5,7 @@
 mod append;
 mod bed;
 mod calls;
+mod inbox;
 mod latency;
 mod load;
 mod rebuild;
@@ -86,6 +87,21 @@ pub async fn command(what: BenchCommand, on: Option<PathBuf>, seconds: Duration,
         for alone in [true, false] {
             add(vec![calls::calls(&options, connections, alone).await?]);
         }
+    }
+    let connections = if let BenchCommand::Mllp { connections } = what { Some(connections) } else { all.then_some(32) };
+    if let Some(connections) = connections {
+        for reads in [false, true] {
+            add(vec![inbox::mllp(&options, connections, reads).await?]);
+        }
+    }
+    match what {
+        BenchCommand::Interpret { messages } => add(inbox::interpret(&options, messages).await?),
+        BenchCommand::Search { messages } => add(inbox::search(&options, messages).await?),
+        _ if all => {
+            add(inbox::interpret(&options, 60_000).await?);
+            add(inbox::search(&options, 1_000_000).await?);
+        }
+        _ => {}
     }
     let rate_per_second = if let BenchCommand::Latency { per_second } = what { Some(per_second) } else { all.then_some(200) };
     if let Some(per_second) = rate_per_second {

@@ -7,12 +7,11 @@
 //! Frames are begun together, so that the store commits them together; those of one visit or patient one after the other. Each is a task
 //! of its own: what a sender does not read must not keep a frame from being finished that others may wait behind.
 
-use super::{Timings, receive, too_large};
+use super::{Arrival, Timings};
 use crate::connections::{Doing, Ended, Entry, Quirk};
 use crate::gateway::Gateway;
 use crate::peer::{self, Peer, Sends};
 use crate::reading;
-use crate::receive::Arrival;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt, StreamExt};
@@ -297,12 +296,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// `begun`: as much of it as was read.
+    /// `begun` is what was read of it.
     fn refuse_size(&mut self, begun: Bytes) {
         self.entry.quirk(Quirk::Oversize);
         let (gateway, at, limit) = (self.gateway.clone(), self.at.clone(), self.terms.frame_limit);
-        let refuse = async move { too_large(&gateway, &begun, limit, &at).await };
-        self.push(Bytes::new(), None, None, tokio::spawn(refuse.with_current_subscriber()));
+        let refusal = async move { gateway.refuse_oversized(&begun, limit, &at).await };
+        self.push(Bytes::new(), None, None, tokio::spawn(refusal.with_current_subscriber()));
     }
 
     fn begin_frame(&mut self, frame: Bytes) {
@@ -338,7 +337,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 // An error says that the one before has ended without saying so, which is an end too.
                 let _ = before.await;
             }
-            let reply = receive(&gateway, &raw, &at).await;
+            let reply = gateway.receive(&raw, &at).await;
             let _ = done.send(());
             reply
         };

@@ -5,7 +5,6 @@ use hearthline_contracts::envelope::Environment;
 use hearthline_contracts::hospital::HospitalEvent;
 use hearthline_contracts::hospital::hospital_event::Fact as Pb;
 use hearthline_eventing::now_us;
-use hearthline_pas_gateway::Arrival;
 use prost::Message;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -58,8 +57,9 @@ async fn the_same_message_again_is_accepted_and_has_no_second_effect() {
     let gateway = world.gateway();
     consume(&gateway, &world.registration(RESIDENT, &number(1), "1938-04-12", None).await).await;
     let message = Adt::new("A01", "1", &number(1)).write();
-    let both = (take(&gateway, &message), take(&gateway, &message));
-    tokio::join!(both.0, both.1);
+    let both = tokio::join!(receive(&gateway, &message), receive(&gateway, &message));
+    assert!(both.0.code.is_accept() && both.1.code.is_accept());
+    interpret(&gateway).await;
     take(&gateway, &message).await;
     assert_eq!((world.events().await.len(), world.states().await), (1, vec!["interpreted".to_owned(), "duplicate".to_owned(), "duplicate".to_owned()]));
     // The control id alone does not make it the same message.
@@ -74,7 +74,7 @@ async fn no_frame_is_answered_or_kept_while_store_and_log_are_apart() {
     let world = World::new(Environment::Test).await;
     let gateway = world.gateway();
     world.ports.store.set_open(Err("the log knows an event that the store does not".to_owned()));
-    assert!(gateway.receive(&Adt::new("A01", "1", &number(1)).write().into(), &Arrival::default()).await.is_err());
+    assert!(gateway.receive(&Adt::new("A01", "1", &number(1)).write().into(), &arrival()).await.is_err());
     assert!(world.rows().await.is_empty());
 }
 

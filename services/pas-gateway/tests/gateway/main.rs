@@ -5,5 +5,6 @@ mod framing;
 mod inbox;
 mod listener;
 mod outgoing;
+mod store;
 mod tls;
 mod world;

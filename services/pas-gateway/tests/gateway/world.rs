@@ -19,9 +19,10 @@ use hearthline_nhs::{NhsNumber, OdsCode, StreamId};
 use hearthline_pas_gateway::gateway::Gateway;
 use hearthline_pas_gateway::inbound::Policies;
 use hearthline_pas_gateway::interpret::Run;
+use hearthline_pas_gateway::mllp::Arrival;
 use hearthline_pas_gateway::peer::Agreement;
 use hearthline_pas_gateway::timers::Clock;
-use hearthline_pas_gateway::{Arrival, NAME, Peer, TOPIC, views};
+use hearthline_pas_gateway::{NAME, Peer, TOPIC, views};
 use hearthline_runtime::connect::Backend;
 use prost::Message as _;
 use std::collections::HashMap;
@@ -159,9 +160,13 @@ pub async fn take(gateway: &Gateway, raw: &[u8]) {
     interpret(gateway).await;
 }
 
+pub fn arrival() -> Arrival {
+    Arrival { listener: "default".into(), remote: ([127, 0, 0, 1], 1).into(), peer: None, certificate: None }
+}
+
 /// The reply to a frame.
 pub async fn receive(gateway: &Gateway, raw: &[u8]) -> Reply {
-    let reply = gateway.receive(&Bytes::copy_from_slice(raw), &Arrival::default()).await.expect("answered");
+    let reply = gateway.receive(&Bytes::copy_from_slice(raw), &arrival()).await.expect("answered").expect("a reply");
     let message = Message::parse(&reply).expect("a reply is readable");
     Reply::of(&message).expect("a reply has an MSA")
 }
