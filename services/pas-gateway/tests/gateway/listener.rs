@@ -5,7 +5,8 @@ use hearthline_contracts::envelope::Environment;
 use hearthline_eventing::{Ports, Store, StoreError, Workers};
 use hearthline_interop::hl7v2::AckCode;
 use hearthline_pas_gateway::Listener;
-use hearthline_pas_gateway::{Options, build};
+use hearthline_pas_gateway::mllp::Timings;
+use hearthline_pas_gateway::{Options, Peer, build};
 use hearthline_runtime::auth::{Issuer, Verifier};
 use hearthline_runtime::http::Shell;
 use std::net::SocketAddr;
@@ -32,8 +33,9 @@ async fn running_on(environment: Environment, store: impl FnOnce(Arc<dyn Store>)
     let options = Options {
         listeners: vec![Listener { name: "default".to_owned(), listen: ([127, 0, 0, 1], 0).into(), tls: None }],
         frame_limit: 64 * 1024,
+        timings: Timings::default(),
         kept_days: 14,
-        peers: peers(),
+        peers: peers().into_iter().map(|peer| Peer { frame_limit: 64 * 1024, ..peer }).collect(),
     };
     let ports = Ports { store: store(world.ports.store.clone()), ..world.ports.clone() };
     let built = build(options, &ports, &shell).await.expect("built");

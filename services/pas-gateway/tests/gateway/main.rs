@@ -1,6 +1,10 @@
 //! The gateway against a real store, keyring and socket.
 
+mod edge;
 mod feeds;
+mod framing;
 mod inbox;
 mod listener;
+mod outgoing;
+mod tls;
 mod world;
