@@ -248,6 +248,11 @@ impl System {
         recorded.into_iter().map(|event| (event.stream.to_string(), event.name)).collect()
     }
 
+    /// A service's store, and how its events are made.
+    pub fn kernel(&self, service: &str) -> &hearthline_eventing::Kernel {
+        &self.operated(service).kernel
+    }
+
     fn operated(&self, service: &str) -> &hearthline::ops::Operated {
         self.ops.services.iter().find(|s| s.name == service).expect("a service of that name")
     }

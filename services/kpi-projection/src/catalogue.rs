@@ -353,7 +353,7 @@ fn homes_live(part: &Part<'_>) -> Cell {
 
 fn feed_coverage(part: &Part<'_>) -> Cell {
     let last = hearthline_nhs::london_date(part.as_of).map_or(part.last_day, |day| day.min(part.last_day));
-    let (covered, all) = home_days(part.coverage, part.homes, part.gaps, part.first_day, last);
+    let (covered, all) = home_days(part.coverage, part.homes, part.gaps, part.first_day, last, part.as_of);
     share(covered, all)
 }
 

@@ -101,8 +101,8 @@ fn lies_in(postcode: &str, area: &str) -> bool {
 }
 
 /// Home-days on which every feed of the home's catchment was there and no gap lay, and all home-days on which the homes were live,
-/// from the first day to the last. Gaps that were filled do not count as gaps.
-pub fn home_days(coverage: &[Coverage], homes: &[Home], gaps: &[FeedGap], first: Date, last: Date) -> (u64, u64) {
+/// from the first day to the last. Gaps that were filled by then do not count as gaps.
+pub fn home_days(coverage: &[Coverage], homes: &[Home], gaps: &[FeedGap], first: Date, last: Date, as_of: i64) -> (u64, u64) {
     let days: Vec<(Date, i64, i64)> = first
         .series(1.day())
         .take_while(|day| *day <= last)
@@ -115,7 +115,7 @@ pub fn home_days(coverage: &[Coverage], homes: &[Home], gaps: &[FeedGap], first:
     let (mut covered, mut all) = (0, 0);
     for home in homes {
         let entries = catchment(coverage, Some(home));
-        let gaps: Vec<&FeedGap> = gaps.iter().filter(|gap| !gap.filled && entries.iter().any(|entry| of_entry(entry, gap))).collect();
+        let gaps: Vec<&FeedGap> = gaps.iter().filter(|gap| gap.state(as_of) != GapState::Filled && entries.iter().any(|entry| of_entry(entry, gap))).collect();
         for (day, begins, ends) in &days {
             if home.live_from.is_none_or(|live| live >= *ends) {
                 continue;
@@ -257,9 +257,13 @@ mod tests {
             back_fill_until: None,
         };
         let (first, last) = (date(2026, 6, 1), date(2026, 6, 7));
-        assert_eq!(home_days(&coverage, &homes, &[], first, last), (6, 6));
-        assert_eq!(home_days(&coverage, &homes, &[gap(false)], first, last), (5, 6));
-        assert_eq!(home_days(&coverage, &homes, &[gap(true)], first, last), (6, 6));
-        assert_eq!(home_days(&[], &homes, &[], first, last), (0, 6));
+        let as_of = at(date(2026, 6, 8));
+        let check = |coverage: &[Coverage], gaps: &[FeedGap], as_of: i64| home_days(coverage, &homes, gaps, first, last, as_of);
+        assert_eq!(check(&coverage, &[], as_of), (6, 6));
+        assert_eq!(check(&coverage, &[gap(false)], as_of), (5, 6));
+        assert_eq!(check(&coverage, &[gap(true)], as_of), (6, 6));
+        // Before it was said to be filled.
+        assert_eq!(check(&coverage, &[gap(true)], at(date(2026, 6, 3))), (5, 6));
+        assert_eq!(check(&[], &[], as_of), (0, 6));
     }
 }

@@ -272,6 +272,34 @@ fn withdrawn_claims_and_claims_of_voided_calls_do_not_stand() {
 }
 
 #[test]
+fn a_claim_withdrawn_while_a_gap_is_open_is_in_no_figure_however_the_gap_ends() {
+    let gap = |closed: Option<(i64, bool)>| FeedGap {
+        feed_stream: hearthline_nhs::StreamId::from_bytes([1; 16]),
+        gap_id: hearthline_nhs::StreamId::from_bytes([2; 16]),
+        feed: "south".to_owned(),
+        facility_ods: "RHM".to_owned(),
+        from_at: hour(10),
+        until_at: Some(hour(16)),
+        closed_at: closed.map(|(h, _)| hour(h)),
+        filled: closed.is_some_and(|(_, filled)| filled),
+        back_fill_until: Some(hour(10 + 14 * 24)),
+    };
+    let stands = |gap: FeedGap, withdrawn: Option<i64>, as_of_h: i64| {
+        let claim = Claim { withdrawn_at: withdrawn.map(hour), ..claim(1, 1, ClaimKind::EdAttendance) };
+        let rows = Rows { calls: vec![call(1, 1, 1)], claims: vec![claim], gaps: vec![gap], ..rows() };
+        split(&taken_of(&rows, "2026-06-01", "2026-06-08", as_of_h), "ed_attendances_avoided")
+    };
+    assert_eq!(stands(gap(None), None, 120), [1, 0, 0, 0, 1]);
+    for closed in [None, Some((130, true)), Some((130, false))] {
+        assert_eq!(stands(gap(closed), Some(110), 120), [0; 5]);
+        assert_eq!(stands(gap(closed), Some(110), 24 * 30), [0; 5]);
+    }
+    for (closed, expected) in [(Some((130, true)), [1, 1, 0, 0, 0]), (Some((130, false)), [1, 0, 0, 1, 0]), (None, [1, 0, 0, 1, 0])] {
+        assert_eq!(stands(gap(closed), None, 24 * 30), expected);
+    }
+}
+
+#[test]
 fn the_four_statuses_add_up_to_the_declared_and_bound_the_truth() {
     let stranger = Call { identified: false, ..call(3, 3, 1) };
     let rows = Rows {

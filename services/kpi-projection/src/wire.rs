@@ -52,7 +52,7 @@ struct SharedRecordCarrier {
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct HospitalCarrier {
-    #[prost(oneof = "hospital_event::Fact", tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 32")]
+    #[prost(oneof = "hospital_event::Fact", tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 32, 33, 34")]
     fact: Option<hospital_event::Fact>,
 }
 

@@ -42,8 +42,8 @@ impl Memory {
 /// What was heard of one feed.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Activity {
-    /// Weight of hours and of messages for each hour of the week.
-    cells: Vec<(f64, f64)>,
+    /// Weight of hours and of messages for each hour of the week, in thousandths: whole numbers are read as they were written.
+    cells: Vec<(u64, u64)>,
     hours: u32,
     /// The next hour (since 1970) to be learned; none while the feed is silent, whose hours teach nothing.
     learn_next: Option<i64>,
@@ -96,7 +96,10 @@ impl Activity {
         if self.cells.is_empty() {
             return Rhythm::default();
         }
-        Rhythm { cells: self.cells.iter().map(|(hours, messages)| Cell { hours: *hours, messages: *messages }).collect(), hours: self.hours }
+        Rhythm {
+            cells: self.cells.iter().map(|(hours, messages)| Cell { hours: *hours as f64 / 1e3, messages: *messages as f64 / 1e3 }).collect(),
+            hours: self.hours,
+        }
     }
 
     /// Takes in what came, in the order in which it came, and looks at `now` whether too little did. `fresh` makes ids of gaps.
@@ -169,7 +172,7 @@ impl Activity {
         self.pending.retain(|hour, _| *hour >= until);
         self.learn_next = Some(until);
         self.hours = rhythm.hours;
-        self.cells = rhythm.cells.iter().map(|cell| (cell.hours, cell.messages)).collect();
+        self.cells = rhythm.cells.iter().map(|cell| ((cell.hours * 1e3).round() as u64, (cell.messages * 1e3).round() as u64)).collect();
     }
 
     /// The silences that are not closed, with what has come of their time.

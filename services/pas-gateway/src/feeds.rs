@@ -229,10 +229,8 @@ impl Gateway {
         Ok(all)
     }
 
-    /// What the timer remembers.
     pub(crate) async fn memory(&self) -> Result<Memory, NotNow> {
-        let rows = self.kernel.store.query("select payload from timers where stream = $1 and name = $2", &[LISTEN_STREAM.into(), LISTEN.into()]).await?;
-        Ok(rows.first().map(|row| Memory::read(row.blob(0))).unwrap_or_default())
+        Ok(remembered(self.kernel.store.as_ref()).await?)
     }
 
     /// An operator says that a feed left something out, whether or not it spoke. Gives the gap's id.
@@ -389,6 +387,17 @@ pub async fn arm(store: &dyn Store, now: i64) -> Result<(), StoreError> {
         store.append(Unit { timers: vec![set], ..Unit::default() }).await?;
     }
     Ok(())
+}
+
+/// The feeds that were heard of, and whether each is silent for longer than chance: what the gauge `hearthline.feed.silent` shows.
+pub async fn silent(store: &dyn Store) -> Result<Vec<(String, bool)>, StoreError> {
+    Ok(remembered(store).await?.feeds.into_iter().map(|(name, activity)| (name, activity.silent_since().is_some())).collect())
+}
+
+/// What the timer remembers.
+async fn remembered(store: &dyn Store) -> Result<Memory, StoreError> {
+    let rows = store.query("select payload from timers where stream = $1 and name = $2", &[LISTEN_STREAM.into(), LISTEN.into()]).await?;
+    Ok(rows.first().map(|row| Memory::read(row.blob(0))).unwrap_or_default())
 }
 
 /// By what a peer's silence is judged.

@@ -8,7 +8,7 @@
 use super::rhythm::{HOUR_US, MINUTE_US, Rhythm};
 use std::collections::BTreeMap;
 
-/// How long nothing of the past must have come before a backlog counts as all there.
+/// How long nothing of a gap must have come before its backlog counts as all there.
 pub const DRAIN_US: i64 = 15 * MINUTE_US;
 /// Messages of a gap are told apart no finer than this, by their own time.
 pub const SLOT_US: i64 = 5 * MINUTE_US;
@@ -111,10 +111,11 @@ pub struct Backlog {
 }
 
 impl Backlog {
-    /// The sender has sent what it kept: a while has passed since the feed spoke again, and for as long nothing of the gap has come, or
-    /// no more in all than is usual.
-    fn is_drained(&self, back: i64, all_lately: u64, rhythm: &Rhythm, now: i64) -> bool {
-        if self.waits || now < back + DRAIN_US {
+    /// The sender has sent what it kept: the feed has spoken again for as long as would have been a silence, and lately nothing of the
+    /// gap has come, or no more in all than is usual.
+    fn is_drained(&self, back: i64, all_lately: u64, rhythm: &Rhythm, agreed: Option<i64>, now: i64) -> bool {
+        let settled = rhythm.silent_from(back, agreed).unwrap_or(back).max(back + DRAIN_US);
+        if self.waits || now < settled {
             return false;
         }
         let usual = rhythm.expected(now - DRAIN_US, now);
@@ -190,10 +191,12 @@ pub fn follow(feed: &Feed, heard: &Heard<'_>, now: i64, task: [u8; 16], next: [u
             events.push(FeedEvent::GapOpened { gap: gap.id, cause: gap.cause, from: gap.from, back_fill_until: gap.back_fill_until });
         }
         let is_over = now >= gap.back_fill_until;
-        let resumed = gap.until.or(silence.back.filter(|back| heard.has_caught_up(now) && silence.backlog.is_drained(*back, heard.lately, heard.rhythm, now)));
+        let resumed = gap
+            .until
+            .or(silence.back.filter(|back| heard.has_caught_up(now) && silence.backlog.is_drained(*back, heard.lately, heard.rhythm, heard.agreed, now)));
         match resumed {
             Some(until) => {
-                let is_drained = silence.backlog.is_drained(until, heard.lately, heard.rhythm, now);
+                let is_drained = silence.backlog.is_drained(until, heard.lately, heard.rhythm, heard.agreed, now);
                 let filled = is_drained && silence.backlog.fills(gap.from, until, heard.rhythm, heard.agreed);
                 if filled || is_over {
                     events.push(FeedEvent::GapClosed { gap: gap.id, until, filled });

@@ -54,28 +54,28 @@ fn a_silence_opens_one_gap_and_one_task() {
 #[test]
 fn a_gap_whose_backlog_came_is_closed_as_filled_with_its_task() {
     let closed = [FeedEvent::GapClosed { gap: GAP, until: min(360), filled: true }, FeedEvent::TaskClosed { task: TASK }];
-    check(&opened(), &[silence(Some(360), &WHOLE)], min(374), min(375), &closed);
+    check(&opened(), &[silence(Some(360), &WHOLE)], min(420), min(421), &closed);
 }
 
 #[test]
 fn a_backlog_still_coming_closes_nothing() {
-    // A quarter of an hour has not passed.
-    check(&opened(), &[silence(Some(360), &WHOLE)], min(374), min(374), &[]);
+    // It has not spoken for as long as a silence is.
+    check(&opened(), &[silence(Some(360), &WHOLE)], min(418), min(419), &[]);
     // What came last is hours old.
-    check(&opened(), &[silence(Some(360), &WHOLE)], min(300), min(375), &[]);
+    check(&opened(), &[silence(Some(360), &WHOLE)], min(300), min(421), &[]);
     let still = |lately, waits| {
         let mut coming = silence(Some(360), &WHOLE);
         coming.backlog = Backlog { lately, waits, ..coming.backlog };
         coming
     };
-    check(&opened(), &[still(1, false)], min(374), min(375), &[]);
-    check(&opened(), &[still(0, true)], min(374), min(375), &[]);
+    check(&opened(), &[still(1, false)], min(420), min(421), &[]);
+    check(&opened(), &[still(0, true)], min(420), min(421), &[]);
 }
 
 #[test]
 fn a_gap_without_its_backlog_ends_and_stays_open_up_to_the_limit() {
     let resumed = FeedEvent::Resumed { gap: GAP, until: min(360) };
-    check(&opened(), &[silence(Some(360), &[])], min(374), min(375), std::slice::from_ref(&resumed));
+    check(&opened(), &[silence(Some(360), &[])], min(420), min(421), std::slice::from_ref(&resumed));
     let given: Vec<_> = opened().into_iter().chain([resumed]).collect();
     check(&given, &[silence(Some(360), &[])], min(800), min(801), &[]);
     // Sent again days later.
@@ -90,7 +90,7 @@ fn a_backlog_with_a_hole_as_long_as_a_silence_does_not_fill() {
     let resumed = [FeedEvent::Resumed { gap: GAP, until: min(360) }];
     for missing in [0..3, 5..8, 9..12] {
         let times: Vec<i64> = WHOLE.iter().enumerate().filter(|(n, _)| !missing.contains(n)).map(|(_, time)| *time).collect();
-        check(&opened(), &[silence(Some(360), &times)], min(374), min(375), &resumed);
+        check(&opened(), &[silence(Some(360), &times)], min(420), min(421), &resumed);
     }
 }
 
@@ -116,9 +116,9 @@ fn after_a_backlog_the_usual_trickle_of_late_entries_does_not_keep_a_gap_open() 
     }
     let backlog = Backlog { lately: 2, ..Backlog::default() };
     // Fifteen are usual in a quarter of an hour.
-    assert!(backlog.is_drained(min(360), 20, &rhythm, min(380)));
-    assert!(!backlog.is_drained(min(360), 200, &rhythm, min(380)));
-    assert!(!backlog.is_drained(min(360), 20, &Rhythm::default(), min(380)));
+    assert!(backlog.is_drained(min(360), 20, &rhythm, None, min(390)));
+    assert!(!backlog.is_drained(min(360), 200, &rhythm, None, min(390)));
+    assert!(!backlog.is_drained(min(360), 20, &Rhythm::default(), None, min(390)));
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn two_gaps_have_one_task_which_ends_with_the_last() {
     let given: Vec<_> = given.into_iter().chain(closed).collect();
     let back = Silence { back: Some(min(720)), backlog: silence(None, &[630, 680]).backlog, ..second };
     let ended = [FeedEvent::GapClosed { gap: NEXT, until: min(720), filled: true }, FeedEvent::TaskClosed { task: TASK }];
-    check(&given, &[back], min(735), min(736), &ended);
+    check(&given, &[back], min(780), min(781), &ended);
 }
 
 #[test]

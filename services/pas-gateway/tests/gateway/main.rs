@@ -1,6 +1,7 @@
 //! The gateway against a real store, keyring and socket.
 
 mod edge;
+mod feeds;
 mod framing;
 mod inbox;
 mod listener;
