@@ -25,6 +25,8 @@ use memchr::{memchr, memmem};
 const START: u8 = 0x0B;
 const END: u8 = 0x1C;
 const CARRIAGE_RETURN: u8 = 0x0D;
+/// How much is kept of a message that passed the size limit.
+pub const BEGUN_BYTES: usize = 64 * 1024;
 const BYTE_ORDER_MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
 
 /// What the decoder found in the stream. Byte counts are of content, without framing.
@@ -46,6 +48,8 @@ pub enum Event {
     Oversize {
         /// The limit that was passed.
         limit_bytes: usize,
+        /// Its beginning, for finding out whose it is: at most [`BEGUN_BYTES`].
+        begun: Bytes,
     },
     /// A frame began and was never finished.
     Truncated {
@@ -60,7 +64,7 @@ impl std::fmt::Debug for Event {
             Self::Frame(frame) => write!(f, "Frame({} bytes)", frame.len()),
             Self::Noise { bytes } => write!(f, "Noise({bytes} bytes)"),
             Self::MissingStart { bytes } => write!(f, "MissingStart({bytes} bytes)"),
-            Self::Oversize { limit_bytes } => write!(f, "Oversize(limit {limit_bytes} bytes)"),
+            Self::Oversize { limit_bytes, .. } => write!(f, "Oversize(limit {limit_bytes} bytes)"),
             Self::Truncated { bytes } => write!(f, "Truncated({bytes} bytes)"),
         }
     }
@@ -131,8 +135,7 @@ impl Decoder {
     pub fn limit(&mut self, frame_bytes_max: usize) {
         self.frame_bytes_max = frame_bytes_max;
         if self.is_mid_frame() && self.frame.len() > frame_bytes_max {
-            self.found.push_back(Event::Oversize { limit_bytes: frame_bytes_max });
-            self.frame = BytesMut::new();
+            self.give_up(&[]);
             self.state = if self.state == State::InsideEnd { State::DiscardingEnd } else { State::Discarding };
         }
     }
@@ -240,13 +243,21 @@ impl Decoder {
     /// Adds content to the frame, or gives the frame up when that would pass the limit.
     fn keep(&mut self, content: &[u8]) -> bool {
         if self.frame.len() + content.len() > self.frame_bytes_max {
-            self.found.push_back(Event::Oversize { limit_bytes: self.frame_bytes_max });
-            self.frame = BytesMut::new();
+            self.give_up(content);
             self.state = State::Discarding;
             return false;
         }
         self.frame.extend_from_slice(content);
         true
+    }
+
+    /// Keeps the beginning of a frame that passed the limit, and nothing else of it.
+    fn give_up(&mut self, content: &[u8]) {
+        let mut begun = std::mem::take(&mut self.frame);
+        begun.truncate(BEGUN_BYTES.min(self.frame_bytes_max));
+        let room = BEGUN_BYTES.min(self.frame_bytes_max) - begun.len();
+        begun.extend_from_slice(&content[..content.len().min(room)]);
+        self.found.push_back(Event::Oversize { limit_bytes: self.frame_bytes_max, begun: Bytes::copy_from_slice(&begun) });
     }
 
     fn complete(&mut self) {

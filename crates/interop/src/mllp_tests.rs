@@ -71,11 +71,25 @@ fn an_oversized_frame_is_dropped_and_the_stream_goes_on() {
     let mut stream = vec![0x0B];
     stream.extend_from_slice(&[b'x'; 65]);
     stream.extend_from_slice(b"\x1C\x0D\x0BMSH|b\x1C\x0D");
-    assert_eq!(events(&[&stream]), vec![Event::Oversize { limit_bytes: 64 }, frame(b"MSH|b")]);
+    let oversize = |begun: &[u8]| Event::Oversize { limit_bytes: 64, begun: Bytes::copy_from_slice(begun) };
+    assert_eq!(events(&[&stream]), vec![oversize(&[b'x'; 64]), frame(b"MSH|b")]);
+    assert_eq!(events(&[&stream[..30], &stream[30..]]), vec![oversize(&[b'x'; 64]), frame(b"MSH|b")], "however it was cut");
     let mut exact = vec![0x0B];
     exact.extend_from_slice(&[b'x'; 64]);
     exact.extend_from_slice(b"\x1C\x0D");
     assert!(matches!(&events(&[&exact])[..], [Event::Frame(f)] if f.len() == 64));
+}
+
+#[test]
+fn a_limit_that_is_lowered_holds_for_the_frame_that_has_begun() {
+    let mut decoder = Decoder::new(64);
+    decoder.push(b"\x0BMSH|twelve+");
+    assert_eq!(decoder.unfinished(), b"MSH|twelve+");
+    decoder.limit(8);
+    assert_eq!(decoder.poll(), Some(Event::Oversize { limit_bytes: 8, begun: Bytes::from_static(b"MSH|twel") }));
+    assert_eq!((decoder.poll(), decoder.is_mid_frame(), decoder.unfinished()), (None, true, &b""[..]));
+    decoder.push(b"more of it\x1C\x0D\x0BMSH|b\x1C\x0D");
+    assert_eq!((decoder.poll(), decoder.poll()), (Some(frame(b"MSH|b")), None));
 }
 
 #[test]
