@@ -157,6 +157,7 @@ impl Connection {
                 self.replies.push_back(tokio::spawn(async move { Ok(reply) }));
             }
             Event::Noise { bytes } => tracing::warn!(bytes, "bytes between frames were skipped"),
+            Event::Quirk(quirk) => tracing::debug!(quirk = quirk.name(), "odd framing"),
             Event::Truncated { bytes } => tracing::warn!(bytes, "a frame was begun anew before its end"),
             // Whatever it was, it cannot be answered as what it was: closing makes the sender send it again.
             Event::MissingStart { .. } => return Err(Ended::NotFramed),
