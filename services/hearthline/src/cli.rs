@@ -264,6 +264,8 @@ pub enum BenchCommand {
         #[arg(long, default_value_t = 200)]
         per_second: u32,
     },
+    /// Reading HL7 messages, on one core: admissions, large documents, acknowledgements.
+    Parse,
     /// Every figure of docs/performance.md.
     All,
 }

@@ -7,6 +7,7 @@ mod bed;
 mod calls;
 mod latency;
 mod load;
+mod parse;
 mod rebuild;
 mod system;
 mod transport;
@@ -62,6 +63,9 @@ pub async fn command(what: BenchCommand, on: Option<PathBuf>, seconds: Duration,
         }
         figures.extend(new);
     };
+    if all || matches!(what, BenchCommand::Parse) {
+        add(parse::parse(options.seconds)?);
+    }
     if let BenchCommand::Append { callers } = &what {
         add(append::append(&options, callers).await?);
     } else if all {
