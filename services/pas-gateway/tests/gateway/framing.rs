@@ -66,7 +66,7 @@ async fn noise_is_skipped_and_a_byte_order_mark_is_read_over_and_both_are_told()
     sender.send_raw(b"\r\n keep alive? \r\n").await;
     assert_eq!(sender.exchange(&message(2)).await.0.control_id, "C2");
     let report = edge.connection();
-    assert_eq!(quirks(&report), [("noise_between_frames", 1), ("mark_in_frame", 1)]);
+    assert_eq!(quirks(&report), [("blank_between_frames", 1), ("noise_between_frames", 1), ("mark_in_frame", 1)]);
     assert!(report.problem.is_some_and(|problem| problem.contains("between frames")) && report.advice.is_some());
 }
 
@@ -291,7 +291,7 @@ async fn a_peer_is_known_at_its_own_listener_only() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frames_and_quirks_are_counted_by_peer() {
     let edge = edge(peers(), Timings::default()).await;
-    let settings = Settings { log_format: LogFormat::Text, log_filter: "off".to_owned(), otlp_endpoint: None, service_name: "test".to_owned() };
+    let settings = Settings { log_format: LogFormat::Text, log_level: "off".to_owned(), otlp_endpoint: None, service_name: "test".to_owned() };
     let telemetry = Telemetry::start(&settings).expect("started");
     edge.gateway.connections.measured_by(&telemetry.meter("hearthline"));
     let mut sender = Sender::connect(edge.addresses[0]).await;
