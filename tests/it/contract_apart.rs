@@ -358,14 +358,14 @@ impl Process {
     /// Every worker, without policies.
     fn work(&self, on_timer: Option<Arc<dyn OnTimer>>) -> Running<hearthline_eventing::Stopped> {
         let stop = CancellationToken::new();
-        let workers = Workers { kernel: self.kernel.clone(), inbound: None, on_timer, couriers: vec![] };
+        let workers = Workers { kernel: self.kernel.clone(), inbound: None, on_timer, couriers: vec![], leading: Vec::new() };
         Running(stop.clone(), tokio::spawn(workers.run(stop)))
     }
 
     /// Every worker of a service that projects calls.
     fn work_reading(&self) -> Running<hearthline_eventing::Stopped> {
         let stop = CancellationToken::new();
-        let workers = Workers { kernel: self.kernel.clone(), inbound: Some(Arc::new(Reads)), on_timer: None, couriers: vec![] };
+        let workers = Workers { kernel: self.kernel.clone(), inbound: Some(Arc::new(Reads)), on_timer: None, couriers: vec![], leading: Vec::new() };
         Running(stop.clone(), tokio::spawn(workers.run(stop)))
     }
 
@@ -672,7 +672,7 @@ impl Store for Fallen {
 }
 
 async fn a_store_that_falls_behind_is_closed_until_it_is_compared(d: &dyn Deployment) {
-    let fallen = Arc::new(Fallen(d.store("call-intake").await, watch::Sender::new(Committed { position: 3, work: 0 })));
+    let fallen = Arc::new(Fallen(d.store("call-intake").await, watch::Sender::new(Committed { position: 3, ..Committed::default() })));
     let bent = Bent::new(d.log().await);
     let process = Process::with(d, "call-intake", fallen.clone(), bent.clone()).await;
     process.append(stream(), 0, 3).await;
@@ -680,14 +680,14 @@ async fn a_store_that_falls_behind_is_closed_until_it_is_compared(d: &dyn Deploy
     until("it publishes", async || (process.cursor().await == 3).then_some(())).await;
     until("it takes commands", async || process.kernel.store.opened().ok()).await;
     bent.holds_ends.send_replace(true);
-    fallen.1.send_replace(Committed { position: 2, work: 0 });
+    fallen.1.send_replace(Committed { position: 2, ..Committed::default() });
     let why = until("it is closed", async || process.kernel.store.opened().err()).await;
     assert!(why.contains("fell from 3 to 2"), "{why}");
     assert!(matches!(process.kernel.store.append(bench::unit(stream(), 0, 1)).await, Err(StoreError::Closed(_))));
     bent.holds_ends.send_replace(false);
     until("it was compared and opened", async || process.kernel.store.opened().ok()).await;
     process.append(stream(), 0, 1).await;
-    fallen.1.send_replace(Committed { position: 4, work: 0 });
+    fallen.1.send_replace(Committed { position: 4, ..Committed::default() });
     until("it goes on", async || (process.cursor().await == 4).then_some(())).await;
     relaying.stop().await;
 }

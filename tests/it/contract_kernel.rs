@@ -195,8 +195,10 @@ async fn an_appended_event_reaches_the_view_of_another_service() {
     let receiver = bench::kernel("kpi-projection", to.clone(), log.clone(), keys.clone());
     let stop = CancellationToken::new();
     let workers = [
-        tokio::spawn(Workers { kernel: sender.clone(), inbound: None, on_timer: None, couriers: vec![] }.run(stop.clone())),
-        tokio::spawn(Workers { kernel: receiver, inbound: Some(Arc::new(Calls::default())), on_timer: None, couriers: vec![] }.run(stop.clone())),
+        tokio::spawn(Workers { kernel: sender.clone(), inbound: None, on_timer: None, couriers: vec![], leading: Vec::new() }.run(stop.clone())),
+        tokio::spawn(
+            Workers { kernel: receiver, inbound: Some(Arc::new(Calls::default())), on_timer: None, couriers: vec![], leading: Vec::new() }.run(stop.clone()),
+        ),
     ];
     let stream = bench::stream();
     let write = sender.composer.write(stream, 0, vec![bench::opened(b"a fall"), bench::answered()], &bench::cause(), 2).await.unwrap();

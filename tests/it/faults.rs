@@ -151,13 +151,14 @@ async fn storm(seed: u64) {
     for round in 0..3 {
         let stop = CancellationToken::new();
         let workers = [
-            tokio::spawn(Workers { kernel: sender.clone(), inbound: None, on_timer: None, couriers: vec![] }.run(stop.clone())),
+            tokio::spawn(Workers { kernel: sender.clone(), inbound: None, on_timer: None, couriers: vec![], leading: Vec::new() }.run(stop.clone())),
             tokio::spawn(
                 Workers {
                     kernel: receiver.clone(),
                     inbound: Some(Arc::new(Calls { acts: seed.is_multiple_of(2), ..Calls::default() })),
                     on_timer: None,
                     couriers: vec![],
+                    leading: Vec::new(),
                 }
                 .run(stop.clone()),
             ),
@@ -265,8 +266,10 @@ async fn the_child_that_is_killed() {
     let stop = CancellationToken::new();
     let sender = bench::kernel("call-intake", Arc::new(from), log.clone(), keys.clone());
     let receiver = bench::kernel("kpi-projection", Arc::new(to), log, keys);
-    tokio::spawn(Workers { kernel: sender.clone(), inbound: None, on_timer: None, couriers: vec![] }.run(stop.clone()));
-    tokio::spawn(Workers { kernel: receiver, inbound: Some(Arc::new(Calls::default())), on_timer: None, couriers: vec![] }.run(stop.clone()));
+    tokio::spawn(Workers { kernel: sender.clone(), inbound: None, on_timer: None, couriers: vec![], leading: Vec::new() }.run(stop.clone()));
+    tokio::spawn(
+        Workers { kernel: receiver, inbound: Some(Arc::new(Calls::default())), on_timer: None, couriers: vec![], leading: Vec::new() }.run(stop.clone()),
+    );
     let mut callers = tokio::task::JoinSet::new();
     for _ in 0..8 {
         let kernel = sender.clone();
@@ -324,8 +327,10 @@ async fn a_killed_process_loses_nothing_acknowledged() {
     let sender = bench::kernel("call-intake", Arc::new(from.clone()), log.clone(), keys.clone());
     let receiver = bench::kernel("kpi-projection", Arc::new(to.clone()), log.clone(), keys);
     let workers = [
-        tokio::spawn(Workers { kernel: sender.clone(), inbound: None, on_timer: None, couriers: vec![] }.run(stop.clone())),
-        tokio::spawn(Workers { kernel: receiver, inbound: Some(Arc::new(Calls::default())), on_timer: None, couriers: vec![] }.run(stop.clone())),
+        tokio::spawn(Workers { kernel: sender.clone(), inbound: None, on_timer: None, couriers: vec![], leading: Vec::new() }.run(stop.clone())),
+        tokio::spawn(
+            Workers { kernel: receiver, inbound: Some(Arc::new(Calls::default())), on_timer: None, couriers: vec![], leading: Vec::new() }.run(stop.clone()),
+        ),
     ];
     until_projected(&from, &to).await;
     // Every event's key is there: it was durable before the event.

@@ -4,7 +4,7 @@
 //! Nothing here is personal; identity status travels in clear.
 
 use crate::event::Fact;
-use crate::ports::{Store, StoreError};
+use crate::ports::{Store, StoreError, query_among};
 use crate::tx::{Table, Tx};
 use crate::value::{Row, Value};
 use crate::view::{View, ViewError};
@@ -13,7 +13,7 @@ use hearthline_contracts::directory::DirectoryEvent;
 use hearthline_contracts::directory::directory_event::Fact as Directory;
 use hearthline_contracts::topics;
 use prost::Message;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 const IDENTITIES: Table = Table {
     name: "identities",
@@ -138,6 +138,30 @@ pub async fn resolve(store: &dyn Store, id: [u8; 16]) -> Result<Identity, StoreE
     }
     tracing::error!("alias edges form a cycle; the id is left unresolved");
     Ok(Identity { id, registered: false, home: None, died_at: None, merge_pending: true })
+}
+
+/// As [`resolve`], for many at once; the few that were merged are followed one by one.
+pub async fn resolve_many(store: &dyn Store, ids: &[[u8; 16]]) -> Result<HashMap<[u8; 16], Identity>, StoreError> {
+    let mut resolved = HashMap::with_capacity(ids.len());
+    for edge in query_among(store, "select distinct from_id from alias_edges where from_id", &[], ids, "").await? {
+        resolved.insert(edge.id(0), resolve(store, edge.id(0)).await?);
+    }
+    let plain: Vec<[u8; 16]> = ids.iter().copied().filter(|id| !resolved.contains_key(id)).collect();
+    let mut unsure = HashSet::new();
+    for column in ["from_id", "into_id"] {
+        let head = format!("select {column} from merges_pending where {column}");
+        unsure.extend(query_among(store, &head, &[], &plain, "").await?.iter().map(|row| row.id(0)));
+    }
+    for id in &plain {
+        let unknown = Identity { id: *id, registered: false, home: None, died_at: None, merge_pending: unsure.contains(id) };
+        resolved.insert(*id, unknown);
+    }
+    for row in query_among(store, "select id, registered, home, died_at from identities where id", &[], &plain, "").await? {
+        if let Some(identity) = resolved.get_mut(&row.id(0)) {
+            (identity.registered, identity.home, identity.died_at) = (row.flag(1), row.opt_id(2), row.opt_int(3));
+        }
+    }
+    Ok(resolved)
 }
 
 async fn pending(store: &dyn Store, id: [u8; 16]) -> Result<bool, StoreError> {

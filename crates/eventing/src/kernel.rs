@@ -11,6 +11,7 @@ use crate::relay::Relay;
 use crate::timers::{self, OnTimer};
 use crate::unit::{Answer, ClaimHolder, Unit};
 use crate::upgrade;
+use async_trait::async_trait;
 use hearthline_contracts::topics::Topic;
 use hearthline_contracts::wire;
 use hearthline_nhs::StreamId;
@@ -84,6 +85,11 @@ impl Kernel {
         }
     }
 
+    /// What a unit of [`Leading`] work carries: refused as `Fenced` once another process has taken the service's lease.
+    pub fn fence(&self) -> Option<([u8; 16], i64, i64)> {
+        crate::lease::fence_of(self.instance)
+    }
+
     /// A stream's events in order, personal parts opened; empty if the stream does not exist.
     pub async fn load(&self, stream: StreamId) -> Result<Vec<Opened>, NotNow> {
         let recorded = self.store.read_stream(stream, 0).await?;
@@ -149,6 +155,15 @@ pub struct Workers {
     pub inbound: Option<Arc<dyn Inbound>>,
     pub on_timer: Option<Arc<dyn OnTimer>>,
     pub couriers: Vec<Arc<dyn Courier>>,
+    pub leading: Vec<Arc<dyn Leading>>,
+}
+
+/// Work of which one process at a time has charge: the one that holds the service's lease.
+#[async_trait]
+pub trait Leading: Send + Sync {
+    fn name(&self) -> &'static str;
+    /// Runs until `stop`; called anew whenever this process leads again. What it appends should carry [`Kernel::fence`].
+    async fn lead(&self, stop: CancellationToken) -> Result<(), StoreError>;
 }
 
 /// A worker ended unplanned: the process stops and is started anew.
@@ -189,6 +204,19 @@ impl Workers {
             let (kernel, lease, stop) = (self.kernel.clone(), lease.clone(), stop.clone());
             let run = async move { lease.while_leading(stop, |stop| deliveries::run(kernel.clone(), self.couriers.clone(), kernel.alone, stop)).await };
             spawn(&mut tasks, &service, "deliveries", run);
+        }
+        for work in self.leading {
+            let (lease, stop) = (lease.clone(), stop.clone());
+            let name = work.name();
+            let run = async move {
+                lease
+                    .while_leading(stop, |stop| {
+                        let work = work.clone();
+                        async move { work.lead(stop).await }
+                    })
+                    .await
+            };
+            spawn(&mut tasks, &service, name, run);
         }
         let mut outcome = Ok(());
         while let Some(done) = tasks.join_next().await {

@@ -79,6 +79,11 @@ impl Keyring {
         }
     }
 
+    /// As [`Keyring::ensure`] for many at once: the keyring makes them in as few commits as it can.
+    pub async fn ensure_many(&self, ids: &[[u8; 16]]) -> Result<(), KeyringError> {
+        futures_util::future::try_join_all(ids.iter().map(|id| self.ensure(*id))).await.map(drop)
+    }
+
     /// Opens the key of any stream, as far as granted.
     pub async fn open(&self, id: [u8; 16]) -> Result<Access, KeyringError> {
         if let Some((_, key)) = self.cached(id) {
@@ -107,6 +112,15 @@ impl Keyring {
     /// The lookup key of this service under a name, for example `lasting` or `2026-11-22`, made if it does not exist yet.
     pub async fn lookup(&self, name: &str) -> Result<Lookup, KeyringError> {
         Ok(Lookup { key: self.ensure(self.named(name)).await? })
+    }
+
+    /// As [`Keyring::lookup`], but makes none: none where it was never made or is destroyed.
+    pub async fn lookup_if_kept(&self, name: &str) -> Result<Option<Lookup>, KeyringError> {
+        match self.open(self.named(name)).await {
+            Ok(Access::Key(key)) => Ok(Some(Lookup { key })),
+            Ok(Access::Destroyed | Access::NotGranted) | Err(KeyringError::Missing) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The id of a key that belongs to no stream but to a name of this service.
@@ -156,10 +170,17 @@ pub struct Lookup {
 impl Lookup {
     /// 16 bytes of HMAC-SHA-256(key, authority ‖ 0 ‖ identifier).
     pub fn tag(&self, authority: &str, identifier: &str) -> [u8; 16] {
+        self.tag_bytes(authority, &[identifier.as_bytes()])
+    }
+
+    /// As [`Lookup::tag`], for an identifier in pieces.
+    pub fn tag_bytes(&self, authority: &str, identifier: &[&[u8]]) -> [u8; 16] {
         let mut mac = Hmac::<Sha256>::new_from_slice(self.key.0.as_slice()).expect("HMAC takes keys of any length");
         mac.update(authority.as_bytes());
         mac.update(&[0]);
-        mac.update(identifier.as_bytes());
+        for piece in identifier {
+            mac.update(piece);
+        }
         let mac = mac.finalize().into_bytes();
         mac[..16].try_into().expect("a digest has 32 bytes")
     }

@@ -33,7 +33,7 @@ mod view;
 
 pub use compose::{ComposeError, Composer, Deployment, OpenError, PersonalBytes, READER_REVISION};
 pub use event::{Actor, Cause, EventRow, Fact, NewEvent, Occurred, Recorded};
-pub use kernel::{Attempted, Kernel, NotNow, Opened, Ports, Stopped, Workers, retrying};
+pub use kernel::{Attempted, Kernel, Leading, NotNow, Opened, Ports, Stopped, Workers, retrying};
 pub use keyring::{Access, GRANTS, Keyring, Lookup};
 pub use ports::*;
 pub use tx::{Conn, DbError, Table, Tx};

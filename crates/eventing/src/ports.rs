@@ -40,6 +40,8 @@ pub struct Committed {
     pub position: u64,
     /// Rises with every commit that set a timer, inserted or moved a delivery, or made an operator's request.
     pub work: u64,
+    /// Rises with every commit of this process that received messages.
+    pub received: u64,
 }
 
 /// A blob as stored.
@@ -70,6 +72,21 @@ pub trait Store: Send + Sync {
     fn set_open(&self, open: Result<(), String>);
     /// Whether units that write events are taken, or why not.
     fn opened(&self) -> Result<(), String>;
+}
+
+/// Keys in one query: below every engine's limit of bound values.
+const KEYS_AT_ONCE: usize = 1_000;
+
+/// Rows whose key is among `keys`; `head` ends with the key's column (`select … where k`). The order that `tail` asks for holds
+/// within a thousand keys.
+pub async fn query_among<K: Clone + Into<Value>>(store: &dyn Store, head: &str, args: &[Value], keys: &[K], tail: &str) -> Result<Vec<Row>, StoreError> {
+    let mut rows = Vec::new();
+    for keys in keys.chunks(KEYS_AT_ONCE) {
+        let places = (1..=keys.len()).map(|n| format!("${}", args.len() + n)).collect::<Vec<_>>().join(",");
+        let all: Vec<Value> = args.iter().cloned().chain(keys.iter().cloned().map(Into::into)).collect();
+        rows.extend(store.query(&format!("{head} in ({places}) {tail}"), &all).await?);
+    }
+    Ok(rows)
 }
 
 /// Deliveries matching a condition written in SQL (`where …`), in sequence.

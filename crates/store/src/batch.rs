@@ -73,6 +73,7 @@ pub(crate) struct Ledger {
     generation: i64,
     position: u64,
     work: u64,
+    received: u64,
     archive_seq: i64,
     heads: Recent<StreamId, u64>,
     claims: Recent<ClaimKey, (ClaimHolder, Option<i64>)>,
@@ -110,6 +111,8 @@ pub(crate) struct Batch {
     pub(crate) position: u64,
     pub(crate) archive_seq: i64,
     pub(crate) work: bool,
+    /// Messages were received.
+    pub(crate) received: bool,
 }
 
 impl Batch {
@@ -154,6 +157,7 @@ impl Ledger {
             generation: begun.generation,
             position: first.int(0).unsigned_abs(),
             work: begun.work.unsigned_abs(),
+            received: 0,
             archive_seq: first.int(1),
             heads: Recent::default(),
             claims: Recent::default(),
@@ -167,7 +171,7 @@ impl Ledger {
     pub(crate) async fn reload(&mut self, conn: &mut dyn Conn, begun: Begun) -> Result<(), DbError> {
         let fresh = Ledger::load(conn, self.topic, self.views.clone(), begun).await?;
         let work = fresh.work.max(self.work + 1);
-        *self = Ledger { work, ..fresh };
+        *self = Ledger { work, received: self.received + 1, ..fresh };
         Ok(())
     }
 
@@ -181,6 +185,10 @@ impl Ledger {
 
     pub(crate) fn work(&self) -> u64 {
         self.work
+    }
+
+    pub(crate) fn received(&self) -> u64 {
+        self.received
     }
 
     /// Judges units in order.
@@ -198,6 +206,7 @@ impl Ledger {
             position: self.position,
             archive_seq: self.archive_seq,
             work: false,
+            received: false,
         };
         let mut rows = Rows::default();
         let mut answers = Vec::with_capacity(units.len());
@@ -222,6 +231,7 @@ impl Ledger {
         self.position = batch.position;
         self.archive_seq = batch.archive_seq;
         self.work += u64::from(batch.work);
+        self.received += u64::from(batch.received);
         for (stream, version) in batch.overlay.heads {
             self.heads.put(stream, version);
         }

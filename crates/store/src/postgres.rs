@@ -231,7 +231,7 @@ async fn look(readers: PgPool, writer: WriterHandle<PgConn>) {
         match read(&readers, script).await {
             Ok(rows) => {
                 let Some(row) = rows.first() else { continue };
-                let news = writer.learn(seen, Committed { position: row.int(0).unsigned_abs(), work: row.int(1).unsigned_abs() });
+                let news = writer.learn(seen, Committed { position: row.int(0).unsigned_abs(), work: row.int(1).unsigned_abs(), ..seen });
                 patience = if news { LOOK_BUSY } else { (patience * 2).min(LOOK_IDLE) };
             }
             Err(error) => {

@@ -95,6 +95,7 @@ impl Rows {
             ]);
         }
         batch.work |= self.outward(unit, overlay);
+        batch.received |= unit.inbox.iter().any(|change| matches!(change, InboxChange::Receive(_)));
         if let Some(cursor) = unit.relayed {
             self.relayed = self.relayed.max(Some(cursor));
         }
@@ -269,7 +270,7 @@ impl Rows {
             ),
             // A message of a resident stays: its bytes lie under its visit's key.
             InboxChange::Sweep { day } => {
-                self.rest.push("delete from inbox where day = $1 and not (state = 'interpreted' and sealed is null)", &[day.as_str().into()])
+                self.rest.push("delete from inbox where day = $1 and not (resident is not null and sealed is null)", &[day.as_str().into()])
             }
         }
     }

@@ -148,11 +148,10 @@ create table if not exists inbox (
   resident blob,
   traceparent text
 );
-create unique index if not exists inbox_digest on inbox (digest) where state <> 'duplicate';
 create index if not exists inbox_received on inbox (seq) where state = 'received';
 create index if not exists inbox_control on inbox (control_id);
-create index if not exists inbox_person on inbox (person_tag) where person_tag is not null;
-create index if not exists inbox_place on inbox (place_tag) where place_tag is not null and state = 'held';
+create index if not exists inbox_person on inbox (person_tag, received_at) where person_tag is not null;
+create index if not exists inbox_place on inbox (place_tag) where place_tag is not null and state in ('received', 'held');
 create index if not exists inbox_day on inbox (day);
 
 -- Facts as consumed, without their sealed part, in arrival order: what a rebuild replays. `position` is that of this service's

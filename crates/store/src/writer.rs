@@ -156,7 +156,7 @@ impl<C: WriterConn> WriterHandle<C> {
             return true;
         }
         tell.send_if_modified(|c| {
-            let newer = Committed { position: c.position.max(found.position), work: c.work.max(found.work) };
+            let newer = Committed { position: c.position.max(found.position), work: c.work.max(found.work), received: c.received };
             let changed = *c != newer;
             *c = newer;
             changed
@@ -217,7 +217,7 @@ impl<C: WriterConn> Writer<C> {
             ledger
         };
         let ledger = load.await.map_err(|e: DbError| StoreError::Unavailable(e.to_string()))?;
-        let (committed, watched) = watch::channel(Committed { position: ledger.position(), work: ledger.work() });
+        let (committed, watched) = watch::channel(Committed { position: ledger.position(), work: ledger.work(), received: 0 });
         let committed = Arc::new(committed);
         let tell = Arc::downgrade(&committed);
         let (jobs, queue) = mpsc::channel(QUEUE_UNITS_MAX);
@@ -372,10 +372,10 @@ impl<C: WriterConn> Writer<C> {
     /// Wakes the workers if there is something new.
     fn tell(&self) {
         let position = self.ledger.position();
-        let work = self.ledger.work();
+        let (work, received) = (self.ledger.work(), self.ledger.received());
         self.committed.send_if_modified(|c| {
-            let changed = c.position != position || c.work != work;
-            *c = Committed { position, work };
+            let changed = c.position != position || c.work != work || c.received != received;
+            *c = Committed { position, work, received };
             changed
         });
     }

@@ -85,7 +85,7 @@ pub fn build(options: Options, ports: &Ports, shell: &Shell) -> Built {
         kernel: kernel.clone(),
         router: shell.mount(routes, outcomes),
         access,
-        workers: Workers { kernel, inbound: Some(policies.clone()), on_timer: Some(policies), couriers: Vec::new() },
+        workers: Workers { kernel, inbound: Some(policies.clone()), on_timer: Some(policies), couriers: Vec::new(), leading: Vec::new() },
         tasks: Vec::new(),
         addresses: Vec::new(),
     }

@@ -53,6 +53,7 @@ pub async fn build(options: Options, ports: &Ports, shell: &Shell) -> anyhow::Re
     let state = http::State { streams: streams.clone(), late_entry_days: options.late_entry_days, live };
     let routes = routes();
     let access = access_table(&routes);
-    let workers = Workers { kernel: kernel.clone(), inbound: Some(Arc::new(inbound::Policies { streams })), on_timer: None, couriers: Vec::new() };
+    let workers =
+        Workers { kernel: kernel.clone(), inbound: Some(Arc::new(inbound::Policies { streams })), on_timer: None, couriers: Vec::new(), leading: Vec::new() };
     Ok(Built { name: NAME, kernel, router: shell.mount(routes, state), access, workers, tasks: Vec::new(), addresses: Vec::new() })
 }

@@ -46,7 +46,7 @@ async fn directory() -> Directory {
     let (listener, address) = http::bind(([127, 0, 0, 1], 0).into()).await.expect("bound");
     tokio::spawn(http::serve(listener, shell.finish(built.router), stop.clone(), Duration::from_secs(1)));
     tokio::spawn(built.workers.run(stop.clone()));
-    tokio::spawn(Workers { kernel: calls.clone(), inbound: None, on_timer: None, couriers: Vec::new() }.run(stop.clone()));
+    tokio::spawn(Workers { kernel: calls.clone(), inbound: None, on_timer: None, couriers: Vec::new(), leading: Vec::new() }.run(stop.clone()));
     until("the stores are open", || async { ports.store.opened().is_ok() && calls.store.opened().is_ok() }).await;
     Directory { url: format!("http://{address}"), issuer, ports, calls, folder, _stop: stop.drop_guard() }
 }

@@ -83,7 +83,7 @@ pub fn build(options: Options, ports: &Ports, shell: &Shell) -> Built {
         kernel: kernel.clone(),
         router: shell.mount(routes, dashboard),
         access,
-        workers: Workers { kernel, inbound: Some(Arc::new(inbound::Facts)), on_timer: None, couriers: Vec::new() },
+        workers: Workers { kernel, inbound: Some(Arc::new(inbound::Facts)), on_timer: None, couriers: Vec::new(), leading: Vec::new() },
         tasks: Vec::new(),
         addresses: Vec::new(),
     }

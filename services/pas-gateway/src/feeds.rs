@@ -21,6 +21,7 @@ use hearthline_runtime::auth::Caller;
 use hearthline_runtime::service::{self, fresh_id};
 use jiff::Timestamp;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// Feeds are looked at.
 pub const LISTEN: &str = "feeds";
@@ -115,6 +116,17 @@ impl Gateway {
     /// Whether a peer's messages take effect: as an operator decided, else as configured.
     pub async fn mode(&self, peer: &Peer) -> Result<Mode, NotNow> {
         Ok(mode_of(peer, &self.on_record(&peer.name).await?.feed))
+    }
+
+    /// Reads what operators decided of peers, for who judges many messages.
+    pub async fn read_modes(&self) -> Result<(), NotNow> {
+        let rows = self.kernel.store.query("select key from claims where scope = $1", &[FEED.into()]).await?;
+        let mut modes = BTreeMap::new();
+        for peer in self.peers.iter().filter(|peer| rows.iter().any(|row| row.blob(0) == peer.name.as_bytes())) {
+            modes.insert(peer.name.clone(), self.mode(peer).await?);
+        }
+        *self.modes.write().unwrap_or_else(std::sync::PoisonError::into_inner) = modes;
+        Ok(())
     }
 
     async fn on_record(&self, peer: &str) -> Result<OnRecord, NotNow> {

@@ -3,18 +3,18 @@
 use crate::connections::Connections;
 use crate::domain::decide::decide;
 use crate::domain::events::Event;
-use crate::domain::place::{HomeAddress, home_at};
+use crate::domain::place::home_at;
 use crate::domain::rejection::Rejection;
 use crate::domain::state::Visit;
 use crate::domain::{Confidence, Report, Subject};
-use crate::peer::Peer;
+use crate::known::{Known, KnownVisit};
+use crate::peer::{Mode, Peer};
 use crate::reading::{Matter, Reading};
-use crate::tags::{CONTROL, DEATH, INBOX, Lasting, RESIDENT_NHS, VISIT};
-use crate::wire;
-use hearthline_eventing::{Kernel, NotNow, Value, identity, now_us};
+use crate::tags::Lasting;
+use hearthline_eventing::Kernel;
 use hearthline_nhs::{HomeId, Postcode, ResidentId, StreamId, london_date};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 
 /// The gateway's grip on its store and its agreements.
 #[derive(Clone)]
@@ -23,35 +23,24 @@ pub struct Gateway {
     pub peers: Arc<Vec<Peer>>,
     /// The environment is `live`: MSH-11 `P` and nothing else.
     pub live: bool,
+    /// How many days strangers' messages are kept.
+    pub kept_days: u16,
     /// How many frames were refused since the start, by reply.
     pub refused: Arc<Mutex<BTreeMap<&'static str, u64>>>,
     /// Who is connected, and what they send.
     pub connections: Connections,
+    /// What operators decided of peers, over what is configured; filled from the store.
+    pub modes: Arc<RwLock<BTreeMap<String, Mode>>>,
 }
 
 /// What a message is found by.
+#[derive(Debug, Clone)]
 pub struct Keys {
-    pub digest: [u8; 32],
-    pub control: [u8; 16],
     pub person: Option<[u8; 16]>,
     pub born: Option<[u8; 16]>,
     pub visit: Option<[u8; 16]>,
-}
-
-/// A claim as found.
-#[derive(Debug, Clone)]
-pub struct Held {
-    pub digest: bytes::Bytes,
-    pub owner: StreamId,
-}
-
-/// What is there already, of all that a message is found by.
-#[derive(Debug, Default)]
-pub struct Found {
-    pub message: Option<Held>,
-    pub control: Option<Held>,
-    person: Option<Held>,
-    visit: Option<Held>,
+    /// Of a merge: the records that go.
+    pub retired: Vec<[u8; 16]>,
 }
 
 /// Who a patient is to the directory.
@@ -83,6 +72,8 @@ pub struct Verdict {
     /// State of the row: `held`, `interpreted` or `ignored`.
     pub state: &'static str,
     pub why: &'static str,
+    /// Whose it is, where they are a resident.
+    pub resident: Option<ResidentId>,
     /// The visit it speaks of.
     pub visit: Option<VisitWork>,
     /// A report about a person, and the claim that lets it be made once.
@@ -91,218 +82,175 @@ pub struct Verdict {
     pub waits: bool,
 }
 
+pub const RECEIVED: &str = "received";
 pub const HELD: &str = "held";
 pub const INTERPRETED: &str = "interpreted";
 pub const IGNORED: &str = "ignored";
+pub const REFUSED: &str = "refused";
+pub const DUPLICATE: &str = "duplicate";
+pub const SHADOW: &str = "shadow";
 
 impl Verdict {
     fn row(state: &'static str, why: &'static str) -> Self {
-        Verdict { state, why, visit: None, report: None, waits: false }
+        Verdict { state, why, resident: None, visit: None, report: None, waits: false }
     }
 
     /// Something beyond keeping the row follows.
     pub fn acts(&self) -> bool {
         self.state != HELD || self.report.is_some() || self.visit.as_ref().is_some_and(|v| !v.events.is_empty())
     }
+
+    /// What follows, in order.
+    pub fn events(&self) -> impl Iterator<Item = &Event> {
+        self.visit.iter().flat_map(|visit| &visit.events).chain(self.report.iter().map(|(event, _)| event))
+    }
 }
 
 impl Gateway {
-    pub async fn keys(&self, reading: &Reading, raw: &[u8]) -> Result<Keys, NotNow> {
-        let lasting = Lasting::open(&self.kernel.composer.keyring).await?;
+    pub fn new(kernel: Kernel, peers: Vec<Peer>, live: bool, kept_days: u16) -> Self {
+        Gateway { kernel, peers: Arc::new(peers), live, kept_days, refused: Arc::default(), connections: Connections::default(), modes: Arc::default() }
+    }
+
+    /// Whether a peer's messages take effect, as [`Gateway::read_modes`] found it last.
+    pub fn mode_read(&self, peer: &Peer) -> Mode {
+        let decided = self.modes.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        decided.get(&peer.name).copied().unwrap_or(peer.mode)
+    }
+
+    pub fn keys(&self, lasting: &Lasting, reading: &Reading) -> Keys {
         let number = reading.patient.nhs_number.as_ref();
-        Ok(Keys {
-            digest: lasting.message(reading, raw),
-            control: lasting.control(reading),
+        Keys {
             person: number.map(|n| lasting.number(n)),
             born: number.zip(reading.patient.date_of_birth.as_ref()).map(|(n, born)| lasting.born(n, born)),
             visit: reading.visit.as_ref().map(|v| lasting.visit(&reading.peer.facility_ods, v)),
-        })
-    }
-
-    /// Reads, in one query, all claims that a message is judged by.
-    pub async fn look(&self, keys: &Keys) -> Result<Found, NotNow> {
-        let mut sql = "select scope, digest, owner from claims where (expires_at is null or expires_at >= $1) and (".to_owned();
-        let mut args: Vec<Value> = vec![now_us().into()];
-        let wanted: [(&str, Option<&[u8]>); 4] = [
-            (INBOX, Some(&keys.digest)),
-            (CONTROL, Some(&keys.control)),
-            (RESIDENT_NHS, keys.person.as_ref().map(|k| &k[..])),
-            (VISIT, keys.visit.as_ref().map(|k| &k[..])),
-        ];
-        for (scope, key) in wanted.into_iter().filter_map(|(scope, key)| Some((scope, key?))) {
-            if args.len() > 1 {
-                sql.push_str(" or ");
-            }
-            sql.push_str(&format!("(scope = ${} and key = ${})", args.len() + 1, args.len() + 2));
-            args.extend([scope.into(), key.into()]);
-        }
-        sql.push(')');
-        let mut found = Found::default();
-        for row in self.kernel.store.query(&sql, &args).await? {
-            let held = Some(Held { digest: row.blob(1).clone(), owner: row.stream(2) });
-            match row.text(0) {
-                INBOX => found.message = held,
-                CONTROL => found.control = held,
-                RESIDENT_NHS => found.person = held,
-                VISIT => found.visit = held,
-                _ => {}
-            }
-        }
-        Ok(found)
-    }
-
-    /// What follows from a message, given what is there.
-    pub async fn judge(&self, reading: &Reading, keys: &Keys, found: &Found) -> Result<Verdict, NotNow> {
-        match &reading.matter {
-            Matter::Nothing(why) => Ok(Verdict::row(IGNORED, why)),
-            Matter::Merge { .. } | Matter::Person | Matter::Visit(_) => {
-                let who = self.who(keys, found).await?;
-                match &reading.matter {
-                    Matter::Merge { retired } => self.on_merge(reading, who, retired).await,
-                    Matter::Person => self.on_person(reading, who).await,
-                    Matter::Visit(_) | Matter::Nothing(_) => self.on_visit(reading, found, who).await,
-                }
-            }
+            retired: match &reading.matter {
+                Matter::Merge { retired } => retired.iter().map(|n| lasting.number(n)).collect(),
+                Matter::Visit(_) | Matter::Person | Matter::Nothing(_) => Vec::new(),
+            },
         }
     }
 
-    async fn who(&self, keys: &Keys, found: &Found) -> Result<Who, NotNow> {
-        let Some(holder) = &found.person else { return Ok(Who::Stranger) };
-        let known_born: Option<[u8; 16]> = holder.digest.as_ref().try_into().ok();
-        let confidence = match (keys.born, known_born) {
-            (Some(said), Some(known)) if said != known => return Ok(Who::Disagrees),
-            (Some(_), Some(_)) => Confidence::High,
-            _ => Confidence::Medium,
-        };
-        let identity = identity::resolve(self.kernel.store.as_ref(), *holder.owner.bytes()).await?;
-        Ok(Who::Resident { id: ResidentId::from_bytes(identity.id), home: identity.home.map(HomeId::from_bytes), confidence })
-    }
-
-    async fn on_visit(&self, reading: &Reading, found: &Found, who: Who) -> Result<Verdict, NotNow> {
-        let Some(reported) = reading.reported() else { return Ok(Verdict::row(IGNORED, "an event that is not interpreted")) };
-        let subject = match who {
-            Who::Resident { id, home, confidence } => Some(Subject::Resident { id, home, confidence }),
-            Who::Stranger | Who::Disagrees => self.place(reading).await?,
-        };
-        let (stream, visit, expected) = match &found.visit {
-            Some(holder) => {
-                let facts = self.kernel.facts(holder.owner).await?;
-                let mut visit = Visit::default();
-                for fact in &facts {
-                    if let Some(event) = wire::decode(fact).map_err(|e| NotNow::Other(e.to_string()))? {
-                        visit = visit.evolve(&event);
-                    }
-                }
-                (holder.owner, visit, facts.len() as u64)
-            }
-            None => (StreamId::from_bytes(hearthline_runtime::service::fresh_id()), Visit::Unknown, 0),
-        };
-        let stranger = if who == Who::Disagrees { "the date of birth is not the resident's" } else { "nobody of the directory" };
-        if subject.is_none() && found.visit.is_none() {
-            return Ok(Verdict::row(HELD, stranger));
-        }
-        let is_known = matches!(subject, Some(Subject::Resident { .. })) || visit.stay().is_some_and(|stay| stay.resident.is_some());
-        let mut verdict = match decide(&visit, &reported, subject.as_ref()) {
-            Ok(events) => {
-                let is_new = found.visit.is_none();
-                let work = Some(VisitWork { stream, expected, events, is_new });
-                let (state, why) = if is_known { (INTERPRETED, "") } else { (HELD, HOME_LEVEL) };
-                Verdict { visit: work, ..Verdict::row(state, why) }
-            }
-            Err(rejection @ Rejection::NotOpened) if reading.visit.is_some() => Verdict { waits: true, ..Verdict::row(HELD, rejection.why()) },
-            Err(Rejection::NotOpened) => Verdict::row(if is_known { IGNORED } else { HELD }, "it names no visit"),
-            Err(rejection) => {
-                let work = Some(VisitWork { stream, expected, events: Vec::new(), is_new: false });
-                // A stranger's message stays, so that it can still be theirs once they are known.
-                let (state, why) = if is_known { (IGNORED, rejection.why()) } else { (HELD, HOME_LEVEL) };
-                Verdict { visit: work, ..Verdict::row(state, why) }
-            }
+    /// What follows from a message, given what is known and how its visit stands.
+    pub fn judge(&self, lasting: &Lasting, reading: &Reading, keys: &Keys, known: &Known, visit: Option<&KnownVisit>) -> Verdict {
+        let who = who(keys, known);
+        let mut verdict = match &reading.matter {
+            Matter::Nothing(why) => Verdict::row(IGNORED, why),
+            Matter::Merge { .. } => on_merge(reading, keys, known, who),
+            Matter::Person => on_person(lasting, reading, known, who),
+            Matter::Visit(_) => on_visit(lasting, reading, known, visit, who),
         };
         if let Who::Resident { id, .. } = who {
-            verdict.report = self.death(reading, id).await?;
+            verdict.resident = Some(id);
         }
-        Ok(verdict)
+        verdict
     }
+}
 
-    async fn on_person(&self, reading: &Reading, who: Who) -> Result<Verdict, NotNow> {
-        let Who::Resident { id, .. } = who else { return Ok(Verdict::row(HELD, "nobody of the directory")) };
-        Ok(match self.death(reading, id).await? {
-            Some(report) => Verdict { report: Some(report), ..Verdict::row(INTERPRETED, "") },
-            None => Verdict::row(IGNORED, "it was reported before"),
-        })
-    }
+fn who(keys: &Keys, known: &Known) -> Who {
+    let Some(person) = keys.person.and_then(|tag| known.persons.get(&tag)) else { return Who::Stranger };
+    let known_born: Option<[u8; 16]> = person.born.as_ref().try_into().ok();
+    let confidence = match (keys.born, known_born) {
+        (Some(said), Some(known)) if said != known => return Who::Disagrees,
+        (Some(_), Some(_)) => Confidence::High,
+        _ => Confidence::Medium,
+    };
+    Who::Resident { id: person.id, home: person.home, confidence }
+}
 
-    async fn on_merge(&self, reading: &Reading, who: Who, retired: &[hearthline_nhs::NhsNumber]) -> Result<Verdict, NotNow> {
-        let Who::Resident { id: survivor, .. } = who else { return Ok(Verdict::row(HELD, "nobody of the directory")) };
-        let lasting = Lasting::open(&self.kernel.composer.keyring).await?;
-        for number in retired {
-            let rows = self
-                .kernel
-                .store
-                .query("select owner from claims where scope = $1 and key = $2", &[RESIDENT_NHS.into(), lasting.number(number).into()])
-                .await?;
-            let Some(row) = rows.first() else { continue };
-            let retired = ResidentId::from_bytes(identity::resolve(self.kernel.store.as_ref(), row.id(0)).await?.id);
-            if retired != survivor {
-                let event = Event::PatientsMerged {
-                    survivor,
-                    retired,
-                    feed: reading.peer.name.clone(),
-                    facility: reading.peer.facility_ods.to_string(),
-                    trigger: reading.trigger.clone(),
-                };
-                return Ok(Verdict { report: Some((event, None)), ..Verdict::row(INTERPRETED, "") });
-            }
-        }
-        Ok(Verdict::row(IGNORED, "it merges no two residents"))
+fn on_visit(lasting: &Lasting, reading: &Reading, known: &Known, found: Option<&KnownVisit>, who: Who) -> Verdict {
+    let Some(reported) = reading.reported() else { return Verdict::row(IGNORED, "an event that is not interpreted") };
+    let subject = match who {
+        Who::Resident { id, home, confidence } => Some(Subject::Resident { id, home, confidence }),
+        Who::Stranger | Who::Disagrees => place(reading, known),
+    };
+    let unknown = Visit::Unknown;
+    let (stream, visit, expected) = match found {
+        Some(found) => (found.stream, &found.visit, found.version),
+        None => (StreamId::from_bytes(hearthline_runtime::service::fresh_id()), &unknown, 0),
+    };
+    // A visit that was only given a stream to be is not there yet.
+    let is_new = expected == 0;
+    let stranger = if who == Who::Disagrees { "the date of birth is not the resident's" } else { "nobody of the directory" };
+    if subject.is_none() && is_new {
+        return Verdict::row(HELD, stranger);
     }
+    let is_known = matches!(subject, Some(Subject::Resident { .. })) || visit.stay().is_some_and(|stay| stay.resident.is_some());
+    let mut verdict = match decide(visit, &reported, subject.as_ref()) {
+        Ok(events) => {
+            let work = Some(VisitWork { stream, expected, events, is_new });
+            let (state, why) = if is_known { (INTERPRETED, "") } else { (HELD, HOME_LEVEL) };
+            Verdict { visit: work, ..Verdict::row(state, why) }
+        }
+        Err(rejection @ Rejection::NotOpened) if reading.visit.is_some() => Verdict { waits: true, ..Verdict::row(HELD, rejection.why()) },
+        Err(Rejection::NotOpened) => Verdict::row(if is_known { IGNORED } else { HELD }, "it names no visit"),
+        Err(rejection) => {
+            let work = Some(VisitWork { stream, expected, events: Vec::new(), is_new: false });
+            // A stranger's message stays, so that it can still be theirs once they are known.
+            let (state, why) = if is_known { (IGNORED, rejection.why()) } else { (HELD, HOME_LEVEL) };
+            Verdict { visit: work, ..Verdict::row(state, why) }
+        }
+    };
+    if let Who::Resident { id, .. } = who {
+        verdict.report = death(lasting, reading, known, id);
+    }
+    verdict
+}
 
-    /// A facility's report of a death is made once for a resident.
-    async fn death(&self, reading: &Reading, resident: ResidentId) -> Result<Option<(Event, Option<[u8; 16]>)>, NotNow> {
-        let Some(death) = reading.patient.death else { return Ok(None) };
-        let key = Lasting::open(&self.kernel.composer.keyring).await?.death(&reading.peer.facility_ods, resident.bytes());
-        let before = self.kernel.store.query("select 1 from claims where scope = $1 and key = $2", &[DEATH.into(), key.into()]).await?;
-        if !before.is_empty() {
-            return Ok(None);
-        }
-        // A discharge as died without a date of death happened on the day of the discharge.
-        let discharged = matches!(&reading.matter, Matter::Visit(Report::Discharge { died: true, .. })).then(|| london_date(reading.at.at_us).ok()).flatten();
-        let event = Event::DeathReported {
-            resident,
-            feed: reading.peer.name.clone(),
-            facility: reading.peer.facility_ods.to_string(),
-            on: death.on.or(discharged),
-            at_us: death.at_us,
-            trigger: reading.trigger.clone(),
-        };
-        Ok(Some((event, Some(key))))
+fn on_person(lasting: &Lasting, reading: &Reading, known: &Known, who: Who) -> Verdict {
+    let Who::Resident { id, .. } = who else { return Verdict::row(HELD, "nobody of the directory") };
+    match death(lasting, reading, known, id) {
+        Some(report) => Verdict { report: Some(report), ..Verdict::row(INTERPRETED, "") },
+        None => Verdict::row(IGNORED, "it was reported before"),
     }
+}
 
-    /// The home that a stranger's address is, where the agreement with the trust lets that be counted.
-    async fn place(&self, reading: &Reading) -> Result<Option<Subject>, NotNow> {
-        if !london_date(reading.at.at_us).is_ok_and(|day| reading.peer.keeps_home_level(day)) {
-            return Ok(None);
+fn on_merge(reading: &Reading, keys: &Keys, known: &Known, who: Who) -> Verdict {
+    let Who::Resident { id: survivor, .. } = who else { return Verdict::row(HELD, "nobody of the directory") };
+    let retired = keys.retired.iter().filter_map(|tag| known.persons.get(tag)).map(|person| person.id).find(|id| *id != survivor);
+    match retired {
+        Some(retired) => {
+            let event = Event::PatientsMerged {
+                survivor,
+                retired,
+                feed: reading.peer.name.clone(),
+                facility: reading.peer.facility_ods.to_string(),
+                trigger: reading.trigger.clone(),
+            };
+            Verdict { report: Some((event, None)), ..Verdict::row(INTERPRETED, "") }
         }
-        for address in &reading.patient.addresses {
-            let Some(postcode) = &address.postcode else { continue };
-            let rows = self.kernel.store.query("select id, name, first_line, postcode from homes where postcode = $1", &[postcode.as_str().into()]).await?;
-            let homes: Vec<HomeAddress> = rows
-                .iter()
-                .filter_map(|row| {
-                    Some(HomeAddress {
-                        id: HomeId::from_bytes(row.id(0)),
-                        name: row.text(1).to_owned(),
-                        first_line: row.text(2).to_owned(),
-                        postcode: Postcode::parse(row.text(3)).ok()?,
-                    })
-                })
-                .collect();
-            if let Some(subject) = home_at(address, reading.source(), &homes) {
-                return Ok(Some(subject));
-            }
-        }
-        Ok(None)
+        None => Verdict::row(IGNORED, "it merges no two residents"),
     }
+}
+
+/// A facility's report of a death is made once for a resident.
+fn death(lasting: &Lasting, reading: &Reading, known: &Known, resident: ResidentId) -> Option<(Event, Option<[u8; 16]>)> {
+    let death = reading.patient.death?;
+    let key = lasting.death(&reading.peer.facility_ods, resident.bytes());
+    if known.deaths.contains(&key) {
+        return None;
+    }
+    // A discharge as died without a date of death happened on the day of the discharge.
+    let discharged = matches!(&reading.matter, Matter::Visit(Report::Discharge { died: true, .. })).then(|| london_date(reading.at.at_us).ok()).flatten();
+    let event = Event::DeathReported {
+        resident,
+        feed: reading.peer.name.clone(),
+        facility: reading.peer.facility_ods.to_string(),
+        on: death.on.or(discharged),
+        at_us: death.at_us,
+        trigger: reading.trigger.clone(),
+    };
+    Some((event, Some(key)))
+}
+
+/// The home that a stranger's address is, where the agreement with the trust lets that be counted.
+fn place(reading: &Reading, known: &Known) -> Option<Subject> {
+    if !london_date(reading.at.at_us).is_ok_and(|day| reading.peer.keeps_home_level(day)) {
+        return None;
+    }
+    reading.patient.addresses.iter().find_map(|address| {
+        let homes = known.homes.get(address.postcode.as_ref().map(Postcode::as_str)?)?;
+        home_at(address, reading.source(), homes)
+    })
 }
 
 const HOME_LEVEL: &str = "a visit from a home, of somebody whom the directory does not know";

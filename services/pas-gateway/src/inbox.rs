@@ -1,139 +1,73 @@
-//! The inbox: each message is taken once, held while nobody knows whose it is, looked at again when that may have changed, and gone
-//! after fourteen days.
+//! The inbox: each message is kept before it is answered, interpreted once, held while nobody knows whose it is, looked at again when
+//! that may have changed, and gone after the days that were agreed on.
 //!
-//! State story of a row: *held* (nobody of the directory, or waiting for its visit, or a home-level visit) → *interpreted* or *ignored*;
-//! or taken as one of these at once. A held row is sealed under its day's key; an interpreted one's bytes are sealed anew under its
-//! visit's key; an ignored one keeps none.
+//! State story of a row: *received* → *interpreted*, *ignored*, *held* (nobody of the directory, or waiting for its visit, or a
+//! home-level visit), *duplicate* or *shadow*; *held* → *interpreted* or *ignored* later. *refused* and *duplicate* frames get rows that
+//! stay as they are. Every row is sealed under its day's key; once it is known to be a resident's and goes to a visit, its bytes are
+//! sealed anew under the visit's key and outlive the day.
 //!
-//! **A registration and an admission may race.** The registration commits the resident's tag and then looks for held messages. A
-//! message reads the tags, commits its row, and then *reads the tags again*. Whichever commits second sees the other: if the row was
-//! first, the registration's look finds it; if the tag was first, the message's second reading does. The message is answered only
-//! after that second reading, so a process that ends in between is asked the same again by the sender, finds the row, and reads again.
-//! Both may see each other: the claim `taken` lets one of them through. Homes and their addresses, and a visit's opening and what
-//! waits for it, are handled in the same way.
+//! **A registration and an admission may race.** The admission's row commits as *received*; the interpreter reads the residents' tags
+//! only after that. The registration commits the resident's tag, and only then looks ([`Gateway::examine_person`]) for rows of the
+//! person, *received* ones as well as *held* ones. So, for any row and any registration: if the row was committed after that look,
+//! the interpreter reads the tags later still, and finds the tag. If the look saw it *held*, the look judges it itself. If the look saw it
+//! *received*, nobody can tell which tags the interpreter has read, so the look is not over: its timer is set anew in the same unit that
+//! ends it, until a look finds none of the person's rows *received*. Nothing of this lies in memory: a process that ends in between
+//! leaves a row that is still *received*, or a timer that is still set. Both may take the same held row: the claim `taken` lets one of
+//! them through. Homes and their addresses are handled in the same way.
+//!
+//! **A visit's opening and what waits for it** are one after the other where both are read by the interpreter, which takes the
+//! messages of a visit in their order. A look for held messages may open the visit at the same time, so whoever makes a row wait looks
+//! for the visit again, and whoever opens a visit looks for what waits; what a process that ended in between left undone is found when
+//! the interpreter starts, and once a minute ([`Gateway::examine_overlooked`]).
 
 use crate::domain::Moment;
-use crate::gateway::{Found, Gateway, HELD, INTERPRETED, Keys, Verdict};
-use crate::reading::{self, Matter, Reading};
-use crate::tags::{CONTROL, CONTROL_REUSED, DEATH, Daily, INBOX, TAKEN, VISIT, WAITING, key_names, lasting_claim, message_claim, message_key_name};
+use crate::domain::events::Event;
+use crate::gateway::{Gateway, HELD, Keys, RECEIVED, Verdict};
+use crate::known::KnownVisit;
+use crate::reading::{self, Reading};
+use crate::tags::{DEATH, Daily, Lasting, TAKEN, VISIT, WAITING, key_names, lasting_claim, message_claim, message_key_name};
 use crate::wire;
 use bytes::Bytes;
-use hearthline_eventing::{Access, Actor, Answer, Cause, ClaimRule, InboxChange, InboxRow, NotNow, Occurred, Settled, Unit, now_us, seal, trace};
+use hearthline_eventing::{Access, Actor, Answer, Cause, ClaimRule, InboxChange, NotNow, Occurred, Settled, Unit, Value, now_us, query_among, seal};
 use hearthline_interop::hl7v2::Message;
 use hearthline_nhs::{NhsNumber, Postcode, StreamId, london_date};
 use jiff::civil::Date;
 
-/// How many days a stranger's message is kept.
-pub const KEPT_DAYS: i32 = 14;
-const MEDIA_TYPE: &str = "x-application/hl7-v2+er7";
-const ATTEMPTS_MAX: u32 = 8;
+pub const MEDIA_TYPE: &str = "x-application/hl7-v2+er7";
+pub(crate) const ATTEMPTS_MAX: u32 = 8;
 const PAGE_ROWS: u32 = 1_000;
 
-/// A row about to be made.
-struct NewRow {
-    id: [u8; 16],
-    day: String,
-    received_at: i64,
+/// A row's message, opened.
+#[derive(Debug)]
+pub struct OpenRow {
+    pub id: [u8; 16],
+    pub raw: Bytes,
+    pub reading: Reading,
+    pub keys: Keys,
+    pub traceparent: Option<String>,
 }
 
-/// A held row, opened.
-struct HeldRow {
-    raw: Bytes,
-    traceparent: Option<String>,
+/// Whether a look at held messages is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Looked {
+    Over,
+    /// Some rows are being interpreted, and may come to be held by what was known before: look again.
+    Again,
 }
 
 impl Gateway {
-    /// Takes a message once. When this returns without error it may be accepted: it is durable, and so is all that follows from it now.
-    pub async fn take(&self, reading: &Reading, raw: &Bytes) -> Result<(), NotNow> {
-        let keys = self.keys(reading, raw).await?;
-        for _ in 0..ATTEMPTS_MAX {
-            let found = self.look(&keys).await?;
-            let (id, verdict) = match &found.message {
-                Some(holder) => (*holder.owner.bytes(), None),
-                None => {
-                    let now = now_us();
-                    let verdict = self.judge(reading, &keys, &found).await?;
-                    let row = NewRow { id: hearthline_runtime::service::fresh_id(), day: day_of(now)?, received_at: now };
-                    let unit = self.receipt(reading, raw, &keys, &found, &verdict, &row).await?;
-                    match self.kernel.store.append(unit).await? {
-                        Answer::Committed { .. } => (row.id, Some(verdict)),
-                        // The same message on another connection, or the visit moved on: look again.
-                        Answer::Claimed(_) | Answer::VersionConflict { .. } | Answer::Fenced(_) => continue,
-                    }
-                }
-            };
-            return self.after(reading, &keys, id, verdict.as_ref()).await;
-        }
-        Err(NotNow::Other("a visit kept changing under a message".to_owned()))
-    }
-
-    /// What a receipt changes: row, claims, events, all or nothing.
-    async fn receipt(&self, reading: &Reading, raw: &Bytes, keys: &Keys, found: &Found, verdict: &Verdict, row: &NewRow) -> Result<Unit, NotNow> {
-        let now = row.received_at;
-        let mut unit = self.effect(reading, raw, keys, verdict, row.id, now, trace::current()).await?;
-        unit.claims.push(message_claim(INBOX, &keys.digest, &keys.digest, row.id, ClaimRule::Unique, now));
-        match &found.control {
-            Some(_) => {
-                tracing::warn!(peer = reading.peer.name, "a control id came again with another message; both are taken");
-                unit.claims.push(message_claim(CONTROL_REUSED, &row.id, reading.peer.name.as_bytes(), row.id, ClaimRule::KeepFirst, now));
-            }
-            None => unit.claims.push(message_claim(CONTROL, &keys.control, &keys.digest, row.id, ClaimRule::KeepFirst, now)),
-        }
-        // Tags and bytes are kept of what may be looked for; of the rest the row alone says that it came.
-        let is_held = verdict.state == HELD;
-        let (mut person_tag, mut place_tag, mut sealed) = (None, None, Bytes::new());
-        if is_held {
-            let keyring = &self.kernel.composer.keyring;
-            let daily = Daily::of(keyring, &row.day).await?;
-            person_tag = reading.patient.nhs_number.as_ref().map(|n| daily.number(n));
-            let postcode = reading.patient.addresses.iter().filter_map(|a| a.postcode.as_ref()).find(|p| !p.is_pseudo());
-            place_tag = postcode.filter(|_| reading.peer.home_level_visits.is_some()).map(|p| daily.place(p));
-            let key = keyring.ensure(keyring.named(&message_key_name(&row.day))).await?;
-            sealed = seal::seal_joined(&key, &row.id, raw).into();
-        }
-        unit.inbox.push(InboxChange::Receive(InboxRow {
-            id: row.id,
-            received_at: now,
-            outgoing: false,
-            peer: reading.peer.name.clone(),
-            control_id: reading.control_id.clone(),
-            kind: format!("ADT^{}", reading.trigger),
-            reply: "AA",
-            size: u32::try_from(raw.len()).unwrap_or(u32::MAX),
-            digest: keys.digest,
-            body_tag: None,
-            day: row.day.clone(),
-            person_tag,
-            place_tag,
-            occurred_at: reading.at.at_us,
-            sealed,
-            state: verdict.state,
-            why: verdict.why.to_owned(),
-            effect: String::new(),
-            stream: verdict.visit.as_ref().map(|v| v.stream),
-            resident: None,
-            traceparent: trace::current(),
-        }));
-        Ok(unit)
-    }
-
-    /// Events, claims and re-sealed bytes that follow from a verdict; the row itself is the caller's.
-    #[expect(clippy::too_many_arguments, reason = "each is one source of what a unit holds")]
-    async fn effect(
-        &self,
-        reading: &Reading,
-        raw: &[u8],
-        keys: &Keys,
-        verdict: &Verdict,
-        row: [u8; 16],
-        now: i64,
-        traceparent: Option<String>,
-    ) -> Result<Unit, NotNow> {
+    /// Events, claims and re-sealed bytes that follow from a verdict, and how the row stands afterwards.
+    pub(crate) async fn effect(&self, row: &OpenRow, verdict: &Verdict, now: i64, why: String) -> Result<Unit, NotNow> {
         let mut unit = Unit::default();
         let composer = &self.kernel.composer;
-        let cause =
-            |correlation: StreamId| Cause { actor: Actor::SYSTEM, causation: Some(row), correlation: *correlation.bytes(), traceparent: traceparent.clone() };
+        let cause = |correlation: StreamId| Cause {
+            actor: Actor::SYSTEM,
+            causation: Some(row.id),
+            correlation: *correlation.bytes(),
+            traceparent: row.traceparent.clone(),
+        };
         let occurred = |at: &Moment| wire::occurred(at);
+        let mut blob_of = None;
         if let Some(visit) = &verdict.visit {
             if !visit.events.is_empty() {
                 let events = visit
@@ -141,127 +75,120 @@ impl Gateway {
                     .iter()
                     .map(|event| {
                         // That we learn whose visit it is happens now, whatever the message tells of.
-                        let at = if matches!(event, crate::domain::events::Event::VisitIdentified { .. }) { Occurred::at(now) } else { occurred(&reading.at) };
+                        let at = if matches!(event, Event::VisitIdentified { .. }) { Occurred::at(now) } else { occurred(&row.reading.at) };
                         wire::encode(event, at)
                     })
                     .collect();
                 unit.writes.push(composer.write(visit.stream, visit.expected, events, &cause(visit.stream), now).await?);
             }
-            if let Some(key) = keys.visit.filter(|_| visit.is_new) {
+            if let Some(key) = row.keys.visit.filter(|_| visit.is_new) {
                 unit.claims.push(lasting_claim(VISIT, key, &[], visit.stream, ClaimRule::Unique));
             }
-            if verdict.state == INTERPRETED {
-                unit.blobs.push(composer.blob(row, visit.stream, MEDIA_TYPE, raw, now).await?);
-            }
+            blob_of = Some(visit.stream);
         }
         if let Some((event, once)) = &verdict.report {
             let stream = StreamId::from_bytes(hearthline_runtime::service::fresh_id());
-            unit.writes.push(composer.write(stream, 0, vec![wire::encode(event, occurred(&reading.at))], &cause(stream), now).await?);
-            if verdict.visit.is_none() {
-                unit.blobs.push(composer.blob(row, stream, MEDIA_TYPE, raw, now).await?);
-            }
+            unit.writes.push(composer.write(stream, 0, vec![wire::encode(event, occurred(&row.reading.at))], &cause(stream), now).await?);
             unit.claims.extend(once.map(|key| lasting_claim(DEATH, key, &[], stream, ClaimRule::Unique)));
+            blob_of = blob_of.or(Some(stream));
         }
-        if let Some(visit) = keys.visit.filter(|_| verdict.waits) {
-            unit.claims.push(message_claim(WAITING, &row, &[], visit, ClaimRule::KeepFirst, now));
+        // The bytes of a home-level visit stay under the day's key: they are a stranger's.
+        let blob_of = blob_of.filter(|_| verdict.state != HELD);
+        if let Some(stream) = blob_of {
+            unit.blobs.push(composer.blob(row.id, stream, MEDIA_TYPE, &row.raw, now).await?);
         }
+        if let Some(visit) = row.keys.visit.filter(|_| verdict.waits) {
+            unit.claims.push(message_claim(WAITING, &row.id, &[], visit, ClaimRule::KeepFirst, (now, self.kept_days)));
+        }
+        let effect = unit.writes.iter().flat_map(|write| &write.events).map(|event| event.name).collect::<Vec<_>>().join(",");
+        unit.inbox.push(InboxChange::Settle(Box::new(Settled {
+            id: row.id,
+            state: verdict.state,
+            why,
+            effect,
+            stream: verdict.visit.as_ref().map(|v| v.stream).or(blob_of),
+            resident: verdict.resident.map(|id| *id.bytes()),
+            person_tag: row.keys.person.filter(|_| verdict.resident.is_some() && blob_of.is_some()),
+            moved: blob_of.is_some(),
+        })));
         Ok(unit)
     }
 
-    /// The second reading (see the module), and what waited for this message. `verdict` is none for a message that came before.
-    async fn after(&self, reading: &Reading, keys: &Keys, id: [u8; 16], verdict: Option<&Verdict>) -> Result<(), NotNow> {
-        if verdict.is_none_or(|v| v.state == HELD) && !matches!(reading.matter, Matter::Nothing(_)) {
-            let found = self.look(keys).await?;
-            if verdict.is_none() || self.judge(reading, keys, &found).await?.acts() {
-                self.examine(id).await?;
-            }
-        }
-        if let Some(visit) = keys.visit
-            && verdict.is_none_or(|v| v.visit.is_some())
-        {
-            self.examine_waiting(visit).await?;
-        }
-        Ok(())
+    /// Looks at what waits for a visit, in its own time order.
+    pub(crate) async fn examine_waiting(&self, visit: [u8; 16]) -> Result<(), NotNow> {
+        let sql = "select inbox.id from claims join inbox on inbox.id = claims.key where claims.owner = $1 and claims.scope = $2 and inbox.state = $3 order by inbox.occurred_at, inbox.seq";
+        self.examine_all(sql, &[visit.into(), WAITING.into(), HELD.into()]).await
     }
 
-    /// Looks at what waits for a visit, in its own time order.
-    async fn examine_waiting(&self, visit: [u8; 16]) -> Result<(), NotNow> {
-        let sql = "select inbox.id from claims join inbox on inbox.id = claims.key where claims.owner = $1 and claims.scope = $2 and inbox.state = $3 order by inbox.occurred_at, inbox.seq";
-        for row in self.kernel.store.query(sql, &[visit.into(), WAITING.into(), HELD.into()]).await? {
-            self.examine(row.id(0)).await?;
-        }
-        Ok(())
+    /// Looks at what waits for a visit that is open: what a process that ended left undone.
+    pub async fn examine_overlooked(&self) -> Result<(), NotNow> {
+        let sql = "select inbox.id from claims w join claims v on v.scope = $1 and v.key = w.owner join inbox on inbox.id = w.key and inbox.state = $2 where w.scope = $3 order by inbox.occurred_at, inbox.seq";
+        self.examine_all(sql, &[VISIT.into(), HELD.into(), WAITING.into()]).await
     }
 
     /// Looks at every held message about a person, under each living day's key, in the messages' own time order.
-    pub async fn examine_person(&self, number: &NhsNumber) -> Result<(), NotNow> {
-        let mut tags = Vec::new();
-        for day in self.living_days().await? {
-            tags.push(Daily::of(&self.kernel.composer.keyring, &day).await?.number(number));
-        }
+    pub async fn examine_person(&self, number: &NhsNumber) -> Result<Looked, NotNow> {
+        let tags = self.daily_tags(|daily| daily.number(number)).await?;
         self.examine_tagged("person_tag", &tags).await
     }
 
     /// Looks at every held message from an address with this postcode.
-    pub async fn examine_place(&self, postcode: &Postcode) -> Result<(), NotNow> {
-        let mut tags = Vec::new();
-        for day in self.living_days().await? {
-            tags.push(Daily::of(&self.kernel.composer.keyring, &day).await?.place(postcode));
-        }
+    pub async fn examine_place(&self, postcode: &Postcode) -> Result<Looked, NotNow> {
+        let tags = self.daily_tags(|daily| daily.place(postcode)).await?;
         self.examine_tagged("place_tag", &tags).await
     }
 
-    async fn examine_tagged(&self, column: &'static str, tags: &[[u8; 16]]) -> Result<(), NotNow> {
-        if tags.is_empty() {
-            return Ok(());
+    /// A tag under the key of each day whose messages may still be here.
+    pub(crate) async fn daily_tags(&self, tag: impl Fn(&Daily) -> [u8; 16]) -> Result<Vec<[u8; 16]>, NotNow> {
+        let today: Date = london_date(now_us()).map_err(|e| NotNow::Other(e.to_string()))?;
+        let mut tags = Vec::new();
+        // Another process's clock may already show tomorrow.
+        for back in -1..=i64::from(self.kept_days) + 1 {
+            let Ok(day) = today.checked_sub(jiff::Span::new().days(back)) else { continue };
+            if let Some(daily) = Daily::if_kept(&self.kernel.composer.keyring, &day.to_string()).await? {
+                tags.push(tag(&daily));
+            }
         }
-        let places = (1..=tags.len()).map(|n| format!("${n}")).collect::<Vec<_>>().join(",");
-        let sql = format!("select id from inbox where state = 'held' and {column} in ({places}) order by occurred_at, seq limit {PAGE_ROWS}");
-        let args: Vec<_> = tags.iter().map(|tag| (*tag).into()).collect();
-        for row in self.kernel.store.query(&sql, &args).await? {
+        Ok(tags)
+    }
+
+    async fn examine_tagged(&self, column: &'static str, tags: &[[u8; 16]]) -> Result<Looked, NotNow> {
+        let store = self.kernel.store.as_ref();
+        let head = format!("select id, state from inbox where state in ($1, $2) and {column}");
+        let tail = format!("order by occurred_at, seq limit {PAGE_ROWS}");
+        let rows = query_among(store, &head, &[RECEIVED.into(), HELD.into()], tags, &tail).await?;
+        for row in rows.iter().filter(|row| row.text(1) == HELD) {
+            self.examine(row.id(0)).await?;
+        }
+        Ok(if rows.iter().any(|row| row.text(1) == RECEIVED) { Looked::Again } else { Looked::Over })
+    }
+
+    async fn examine_all(&self, sql: &str, args: &[Value]) -> Result<(), NotNow> {
+        for row in self.kernel.store.query(sql, args).await? {
             self.examine(row.id(0)).await?;
         }
         Ok(())
     }
 
-    async fn living_days(&self) -> Result<Vec<String>, NotNow> {
-        let rows = self.kernel.store.query("select distinct day from inbox where state = 'held' order by day", &[]).await?;
-        Ok(rows.iter().map(|row| row.text(0).to_owned()).collect())
-    }
-
     /// Judges a held message by what is known now. One that was settled meanwhile, or whose day is over, is let be.
     pub async fn examine(&self, id: [u8; 16]) -> Result<(), NotNow> {
+        let lasting = Lasting::open(&self.kernel.composer.keyring).await?;
         for _ in 0..ATTEMPTS_MAX {
-            let Some(row) = self.open_held(id).await? else { return Ok(()) };
-            let message = Message::parse(&row.raw).map_err(|_| NotNow::Other("a held message does not parse".to_owned()))?;
-            let Ok(reading) = reading::read(&message, &self.peers, false) else {
-                // Its peer is configured no longer: nothing may be made of it.
-                return Ok(());
-            };
-            let keys = self.keys(&reading, &row.raw).await?;
-            let found = self.look(&keys).await?;
-            let verdict = self.judge(&reading, &keys, &found).await?;
+            let Some(row) = self.open_held(&lasting, id).await? else { return Ok(()) };
+            let known = self.know(&lasting, &[(&row.reading, &row.keys)]).await?;
+            let visit = row.keys.visit.and_then(|tag| known.visits.get(&tag));
+            let verdict = self.judge(&lasting, &row.reading, &row.keys, &known, visit);
             if !verdict.acts() {
                 return Ok(());
             }
             let now = now_us();
-            let mut unit = self.effect(&reading, &row.raw, &keys, &verdict, id, now, row.traceparent.clone()).await?;
+            let mut unit = self.effect(&row, &verdict, now, verdict.why.to_owned()).await?;
             if verdict.state != HELD {
-                unit.claims.push(message_claim(TAKEN, &id, &[], id, ClaimRule::Unique, now));
+                unit.claims.push(message_claim(TAKEN, &id, &[], id, ClaimRule::Unique, (now, self.kept_days)));
             }
-            unit.inbox.push(InboxChange::Settle(Box::new(Settled {
-                id,
-                state: verdict.state,
-                why: verdict.why.to_owned(),
-                effect: String::new(),
-                stream: verdict.visit.as_ref().map(|v| v.stream),
-                resident: None,
-                person_tag: None,
-                moved: verdict.state != HELD,
-            })));
             match self.kernel.store.append(unit).await? {
                 Answer::Committed { .. } => {
-                    if let Some(visit) = keys.visit.filter(|_| verdict.visit.as_ref().is_some_and(|v| v.is_new)) {
+                    if let Some(visit) = row.keys.visit.filter(|_| verdict.visit.as_ref().is_some_and(|v| v.is_new)) {
                         Box::pin(self.examine_waiting(visit)).await?;
                     }
                     return Ok(());
@@ -272,29 +199,46 @@ impl Gateway {
         Err(NotNow::Other("a visit kept changing under a held message".to_owned()))
     }
 
-    async fn open_held(&self, id: [u8; 16]) -> Result<Option<HeldRow>, NotNow> {
-        let rows = self.kernel.store.query("select day, sealed, traceparent from inbox where id = $1 and state = $2", &[id.into(), HELD.into()]).await?;
+    async fn open_held(&self, lasting: &Lasting, id: [u8; 16]) -> Result<Option<OpenRow>, NotNow> {
+        let rows = self.kernel.store.query("select day, sealed, traceparent, peer from inbox where id = $1 and state = $2", &[id.into(), HELD.into()]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         let Some(sealed) = row.opt_blob(1) else { return Ok(None) };
+        // Its day is over; the row goes with the sweep.
+        let Some(raw) = self.unseal(id, row.text(0), sealed).await? else { return Ok(None) };
+        // Where its peer is configured no longer, nothing may be made of it.
+        Ok(self.open_row(lasting, id, row.text(3), raw, row.opt_text(2)).ok())
+    }
+
+    /// A message as sealed under its day's key; none where the day is over.
+    pub(crate) async fn unseal(&self, id: [u8; 16], day: &str, sealed: &[u8]) -> Result<Option<Bytes>, NotNow> {
         let keyring = &self.kernel.composer.keyring;
-        match keyring.open(keyring.named(&message_key_name(row.text(0)))).await? {
+        match keyring.open(keyring.named(&message_key_name(day))).await? {
             Access::Key(key) => {
                 let mut raw = seal::open_joined(&key, &id, sealed).map_err(hearthline_eventing::OpenError::from)?;
-                Ok(Some(HeldRow { raw: std::mem::take(&mut *raw).into(), traceparent: row.opt_text(2).map(str::to_owned) }))
+                Ok(Some(std::mem::take(&mut *raw).into()))
             }
-            // Its day is over; the row goes with the sweep.
             Access::Destroyed | Access::NotGranted => Ok(None),
         }
+    }
+
+    /// Reads a message that was accepted before; the error says why nothing can be made of it now.
+    pub(crate) fn open_row(&self, lasting: &Lasting, id: [u8; 16], peer: &str, raw: Bytes, traceparent: Option<&str>) -> Result<OpenRow, &'static str> {
+        let peer = self.peers.iter().find(|known| known.name == peer).ok_or("its peer is configured no longer")?;
+        let message = Message::parse(&raw).map_err(|_| "it cannot be read any more")?;
+        let reading = reading::read_of(&message, peer).map_err(|refusal| refusal.text)?;
+        let keys = self.keys(lasting, &reading);
+        drop(message);
+        Ok(OpenRow { id, raw, reading, keys, traceparent: traceparent.map(str::to_owned) })
     }
 
     /// Destroys the keys of days that are over and deletes their rows; the keys first, so that nothing readable is left behind.
     pub async fn sweep(&self, now: i64) -> Result<Unit, NotNow> {
         let today: Date = london_date(now).map_err(|e| NotNow::Other(e.to_string()))?;
-        let rows = self.kernel.store.query("select distinct day from inbox order by day", &[]).await?;
+        let rows = self.kernel.store.query("select distinct day from inbox where sealed is not null or resident is null order by day", &[]).await?;
         let mut unit = Unit::default();
         for row in rows {
             let day = row.text(0);
-            let is_over = day.parse::<Date>().is_ok_and(|d| (today - d).get_days() > KEPT_DAYS);
+            let is_over = day.parse::<Date>().is_ok_and(|d| (today - d).get_days() > i32::from(self.kept_days));
             if !is_over {
                 continue;
             }
@@ -309,6 +253,15 @@ impl Gateway {
     }
 }
 
-fn day_of(now: i64) -> Result<String, NotNow> {
-    london_date(now).map(|day| day.to_string()).map_err(|e| NotNow::Other(e.to_string()))
+/// A visit after a verdict on it was appended.
+pub(crate) fn moved_on(found: Option<&KnownVisit>, verdict: &Verdict) -> Option<KnownVisit> {
+    let Some(work) = verdict.visit.as_ref().filter(|work| !work.events.is_empty()) else { return found.cloned() };
+    let before = found.map(|found| found.visit.clone()).unwrap_or_default();
+    let visit = work.events.iter().fold(before, |visit, event| visit.evolve(event));
+    Some(KnownVisit { stream: work.stream, visit, version: work.expected + work.events.len() as u64 })
+}
+
+/// The names of what follows or would follow, parted by commas.
+pub(crate) fn names(verdict: &Verdict) -> String {
+    verdict.events().map(|event| wire::encode(event, Occurred::at(0)).name).collect::<Vec<_>>().join(",")
 }

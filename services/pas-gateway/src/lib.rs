@@ -2,15 +2,16 @@
 //!
 //! One message, walked:
 //! 1. A trust's system sends a frame; [`mllp`] cuts it out of the stream and begins a span.
-//! 2. [`reading`] reads it, or says why it can never be taken (AE, AR).
-//! 3. [`gateway`] looks up who the patient is by tag, where the address is, which visit it is, and asks [`domain::decide`].
-//! 4. [`inbox`] appends one unit: the row under its day's key, the claims, the visit's events, the bytes under the visit's key; then
-//!    reads the tags once more and takes what waited. Only then the frame is answered AA.
+//! 2. [`receive`] finds the peer, reads the frame or says why it can never be taken (AE, AR), appends its row under the day's key with
+//!    the claim that makes a repeat known, and answers. The frame is durable; what it means is not known yet.
+//! 3. [`interpret`], on the holder of the lease, opens what was received in pages, learns in a few queries who the patients are by tag,
+//!    where the addresses are and which visits are spoken of ([`known`]), and asks [`domain::decide`] ([`gateway`]).
+//! 4. One unit a message: the visit's events and claims, the bytes under the visit's key, and how the row stands ([`inbox`]).
 //! 5. The relay publishes `VisitOpened`; whoever claimed an avoided admission learns of it.
 //! 6. When the directory says who somebody is or where a home is ([`inbound`]), messages still held are judged again ([`timers`]).
 //!
 //! What must not happen here: a message accepted that is not durable, an answer to trouble of our own, a stranger's name, number or
-//! address in an event or in clear anywhere, a stranger's message after fourteen days.
+//! address in an event or in clear anywhere, a stranger's message after the days that were agreed on.
 
 pub mod activity;
 pub mod connections;
@@ -20,9 +21,12 @@ pub mod gateway;
 pub mod http;
 pub mod inbound;
 pub mod inbox;
+pub mod interpret;
+pub mod known;
 pub mod mllp;
 pub mod peer;
 pub mod reading;
+pub mod receive;
 pub mod send;
 pub mod shadow;
 mod tags;
@@ -30,7 +34,6 @@ pub mod timers;
 pub mod view;
 pub mod wire;
 
-use connections::Connections;
 use gateway::Gateway;
 use hearthline_contracts::envelope::Environment;
 use hearthline_contracts::topics::{self, Topic};
@@ -44,6 +47,7 @@ use std::sync::Arc;
 
 pub use http::routes;
 pub use peer::{Listener, Peer, Sends, sending};
+pub use receive::Arrival;
 
 pub const NAME: &str = "pas-gateway";
 pub const TOPIC: &Topic = &topics::HOSPITAL;
@@ -70,13 +74,7 @@ pub fn views() -> Vec<Arc<dyn View>> {
 /// The service with its listener bound, not yet running.
 pub async fn build(options: Options, ports: &Ports, shell: &Shell) -> anyhow::Result<Built> {
     let kernel = Kernel::new(NAME, TOPIC, ports);
-    let gateway = Gateway {
-        kernel: kernel.clone(),
-        peers: Arc::new(options.peers),
-        live: ports.deployment.environment == Environment::Live,
-        refused: Arc::default(),
-        connections: Connections::default(),
-    };
+    let gateway = Gateway::new(kernel.clone(), options.peers, ports.deployment.environment == Environment::Live, options.kept_days);
     if let Some(meter) = shell.meter() {
         gateway.connections.measured_by(meter);
     }
@@ -97,6 +95,7 @@ pub async fn build(options: Options, ports: &Ports, shell: &Shell) -> anyhow::Re
         inbound: Some(Arc::new(inbound::Policies { gateway: gateway.clone() })),
         on_timer: Some(Arc::new(timers::Clock { gateway: gateway.clone() })),
         couriers: Vec::new(),
+        leading: vec![Arc::new(interpret::Interpreter { gateway: gateway.clone() })],
     };
     Ok(Built { name: NAME, kernel, router, access, workers, tasks, addresses })
 }

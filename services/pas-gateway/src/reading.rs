@@ -17,7 +17,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    const fn of(code: AckCode, error: ErrorCode, at: (&'static str, Option<u16>), text: &'static str) -> Self {
+    pub(crate) const fn of(code: AckCode, error: ErrorCode, at: (&'static str, Option<u16>), text: &'static str) -> Self {
         Refusal { code, error: ErrorDetail { code: error, location: Some(ErrorLocation { segment: at.0, sequence: 1, field: at.1 }) }, text }
     }
 }
@@ -119,7 +119,7 @@ pub fn sequence_key(message: &Message<'_>) -> String {
 
 /// Reads a message of one of `peers`; `live_only` takes MSH-11 `P` and nothing else.
 pub fn read(message: &Message<'_>, peers: &[Peer], live_only: bool) -> Result<Reading, Refusal> {
-    use AckCode::{ApplicationError as Ae, ApplicationReject as Ar};
+    use AckCode::ApplicationReject as Ar;
     let adt = Adt::of(message);
     if live_only && adt.processing_id() != ProcessingId::Production {
         return Err(Refusal::of(Ar, ErrorCode::UnsupportedProcessingId, ("MSH", Some(11)), "MSH-11 must be P: this receiver takes live messages only"));
@@ -130,6 +130,13 @@ pub fn read(message: &Message<'_>, peers: &[Peer], live_only: bool) -> Result<Re
         ("MSH", Some(4)),
         "MSH-4 names no facility that this receiver knows",
     ))?;
+    read_of(message, peer)
+}
+
+/// Reads a message of a peer, whatever facility it names.
+pub fn read_of(message: &Message<'_>, peer: &Peer) -> Result<Reading, Refusal> {
+    use AckCode::{ApplicationError as Ae, ApplicationReject as Ar};
+    let adt = Adt::of(message);
     if !adt.is_adt() {
         return Err(Refusal::of(Ar, ErrorCode::UnsupportedMessageType, ("MSH", Some(9)), "MSH-9 must be ADT: this receiver takes nothing else"));
     }

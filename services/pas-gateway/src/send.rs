@@ -5,6 +5,7 @@
 //! Whether to send again is the caller's to decide; each attempt has a row of its own.
 
 use crate::gateway::Gateway;
+use crate::receive::joined;
 use crate::tags::{Daily, Lasting, message_key_name};
 use bytes::Bytes;
 use hearthline_eventing::{Answer, InboxChange, InboxRow, NotNow, Unit, now_us, seal, trace};
@@ -69,7 +70,7 @@ impl Gateway {
             kind: kind.join("^").trim_end_matches('^').to_owned(),
             reply: "",
             size: u32::try_from(raw.len()).unwrap_or(u32::MAX),
-            digest: Lasting::open(keyring).await?.attempt(&id, raw),
+            digest: joined(Lasting::open(keyring).await?.attempt(&id, raw), id),
             body_tag: None,
             person_tag,
             place_tag: None,

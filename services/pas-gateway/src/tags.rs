@@ -3,15 +3,12 @@
 //! Two kinds of lookup key: the *lasting* one tags what must be found for years (residents, visits of theirs or of a home), a *daily*
 //! one what is kept for fourteen days and then can never be found again (strangers' messages).
 
-use crate::reading::{Reading, VisitName};
+use crate::reading::VisitName;
 use hearthline_eventing::{Claim, ClaimRule, Keyring, KeyringError, Lookup};
 use hearthline_nhs::{DateOfBirth, NhsNumber, OdsCode, Postcode, StreamId};
-use sha2::{Digest, Sha256};
 
 /// A message that was taken: the key is its digest, the owner its row.
 pub const INBOX: &str = "inbox";
-/// A control id of a peer, with the digest of the message that had it first.
-pub const CONTROL: &str = "control";
 /// A control id that came again with another message: for counting.
 pub const CONTROL_REUSED: &str = "control-reused";
 /// A resident's number, with the tag of number and date of birth.
@@ -25,8 +22,7 @@ pub const TAKEN: &str = "taken";
 /// A death that a facility reported of a resident.
 pub const DEATH: &str = "death";
 
-/// Claims about messages last a day longer than the messages.
-const MESSAGE_CLAIMS_KEPT_US: i64 = 15 * 24 * 3_600 * 1_000_000;
+const DAY_US: i64 = 24 * 3_600 * 1_000_000;
 
 /// The lasting lookup key.
 pub struct Lasting(Lookup);
@@ -49,31 +45,24 @@ impl Lasting {
         self.0.tag("visit", &format!("{facility}\0{}", visit.0))
     }
 
-    pub fn control(&self, reading: &Reading) -> [u8; 16] {
-        self.0.tag("control", &format!("{}\0{}", reading.peer.name, reading.control_id))
-    }
-
     pub fn death(&self, facility: &OdsCode, resident: &[u8; 16]) -> [u8; 16] {
         self.0.tag("death", &format!("{facility}\0{}", hex(resident)))
     }
 
-    /// Peer, control id and body as one keyed digest: an unkeyed one could be compared with guessed messages.
-    pub fn message(&self, reading: &Reading, raw: &[u8]) -> [u8; 32] {
-        let digest =
-            Sha256::new().chain_update(&reading.peer.name).chain_update([0]).chain_update(&reading.control_id).chain_update([0]).chain_update(raw).finalize();
-        self.digest(&hex(&digest))
+    /// Of one attempt to send a message: each attempt has its own.
+    pub fn attempt(&self, row: &[u8; 16], raw: &[u8]) -> [u8; 16] {
+        self.0.tag_bytes("attempt", &[row, raw])
     }
 
-    /// As [`Lasting::message`], of one attempt to send a message: each attempt has its own.
-    pub fn attempt(&self, row: &[u8; 16], raw: &[u8]) -> [u8; 32] {
-        self.digest(&hex(&Sha256::new().chain_update(row).chain_update(raw).finalize()))
+    /// What follows MSH, with the type of the message: the same body under another control id has the same. Keyed: a plain digest
+    /// could be compared with guessed messages.
+    pub fn body(&self, kind: &str, body: &[u8]) -> [u8; 16] {
+        self.0.tag_bytes("body", &[kind.as_bytes(), &[0], body])
     }
 
-    fn digest(&self, text: &str) -> [u8; 32] {
-        let mut both = [0; 32];
-        both[..16].copy_from_slice(&self.0.tag("message-1", text));
-        both[16..].copy_from_slice(&self.0.tag("message-2", text));
-        both
+    /// Sender, control id and body.
+    pub fn message(&self, peer: &str, application: &str, control_id: &str, body: &[u8; 16]) -> [u8; 16] {
+        self.0.tag_bytes("message", &[peer.as_bytes(), &[0], application.as_bytes(), &[0], control_id.as_bytes(), &[0], body])
     }
 }
 
@@ -90,6 +79,16 @@ impl Daily {
         self.0.tag("nhs", number.as_str())
     }
 
+    /// The day's key, if there is one: looking for what is held makes no keys.
+    pub async fn if_kept(keyring: &Keyring, day: &str) -> Result<Option<Self>, KeyringError> {
+        Ok(keyring.lookup_if_kept(day).await?.map(Daily))
+    }
+
+    /// A patient without a usable NHS number, by what the facility calls them.
+    pub fn local(&self, peer: &str, key: &str) -> [u8; 16] {
+        self.0.tag_bytes("local", &[peer.as_bytes(), &[0], key.as_bytes()])
+    }
+
     pub fn place(&self, postcode: &Postcode) -> [u8; 16] {
         self.0.tag("place", postcode.as_str())
     }
@@ -104,15 +103,16 @@ pub fn message_key_name(day: &str) -> String {
     format!("inbox:{day}")
 }
 
-/// A claim that goes with a message and ends after it.
-pub fn message_claim(scope: &'static str, key: &[u8], digest: &[u8], owner: [u8; 16], rule: ClaimRule, now: i64) -> Claim {
+/// A claim that goes with a message: it lasts a day longer.
+pub fn message_claim(scope: &'static str, key: &[u8], digest: &[u8], owner: [u8; 16], rule: ClaimRule, kept: (i64, u16)) -> Claim {
+    let (now, kept_days) = kept;
     Claim {
         scope,
         key: key.to_vec().into(),
         digest: digest.to_vec().into(),
         owner: StreamId::from_bytes(owner),
         version: 0,
-        expires_at: Some(now + MESSAGE_CLAIMS_KEPT_US),
+        expires_at: Some(now + (i64::from(kept_days) + 1) * DAY_US),
         rule,
     }
 }

@@ -3,6 +3,7 @@
 use crate::feeds;
 use crate::gateway::Gateway;
 use crate::inbound::{HOME_KNOWN, PERSON_KNOWN};
+use crate::inbox::Looked;
 use crate::wire;
 use async_trait::async_trait;
 use hearthline_contracts::topics;
@@ -14,6 +15,9 @@ use hearthline_nhs::{Postcode, StreamId, london_date, london_instant};
 pub const SWEEP: &str = "sweep";
 /// The stream whose timer the sweep is; nothing is ever appended to it.
 pub const SWEEP_STREAM: StreamId = StreamId::from_bytes(*b"inbox-sweep\0\0\0\0\0");
+
+/// Between two looks, while messages of a person or a home are being interpreted.
+const LOOK_AGAIN_US: i64 = 50_000;
 
 /// The gateway's timers.
 pub struct Clock {
@@ -31,11 +35,11 @@ impl OnTimer for Clock {
             }
             feeds::LISTEN => return self.gateway.listen(timer, now).await,
             feeds::RELEASE => return self.gateway.release(timer, now).await,
-            PERSON_KNOWN => self.person(timer).await?,
+            PERSON_KNOWN => return self.person(timer).await.map(|looked| after(looked, timer, PERSON_KNOWN, now)),
             HOME_KNOWN => {
                 let postcode = std::str::from_utf8(&timer.payload).ok().and_then(|text| Postcode::parse(text).ok());
                 if let Some(postcode) = postcode {
-                    self.gateway.examine_place(&postcode).await?;
+                    return self.gateway.examine_place(&postcode).await.map(|looked| after(looked, timer, HOME_KNOWN, now));
                 }
             }
             other => tracing::error!(timer = other, "a timer that nobody knows is dropped"),
@@ -45,16 +49,22 @@ impl OnTimer for Clock {
 }
 
 impl Clock {
-    async fn person(&self, timer: &Due) -> Result<(), NotNow> {
+    async fn person(&self, timer: &Due) -> Result<Looked, NotNow> {
         let parts = hearthline_contracts::wire::split(&timer.payload).map_err(|_| NotNow::Other("a kept directory event does not decode".to_owned()))?;
         let fact = Fact { topic: topics::DIRECTORY.name, envelope: parts.envelope, sealed: parts.sealed, payload: timer.payload.clone() };
         let personal = self.gateway.kernel.composer.personal(&fact).await?;
         let numbers = wire::numbers(&fact, personal.as_ref()).map_err(|e| NotNow::Other(e.to_string()))?;
         match numbers.number {
             Some(number) => self.gateway.examine_person(&number).await,
-            None => Ok(()),
+            None => Ok(Looked::Over),
         }
     }
+}
+
+/// A look that met messages which are being interpreted is repeated (see [`crate::inbox`]).
+fn after(looked: Looked, timer: &Due, name: &'static str, now: i64) -> Unit {
+    let again = TimerChange::Set { stream: timer.stream, name, due_at: now + LOOK_AGAIN_US, payload: timer.payload.clone() };
+    Unit { timers: if looked == Looked::Again { vec![again] } else { Vec::new() }, ..Unit::default() }
 }
 
 /// Makes sure, at start, that the sweep and the look at the feeds are set.

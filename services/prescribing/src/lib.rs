@@ -76,6 +76,6 @@ pub async fn build(options: Options, ports: &Ports, shell: &Shell) -> Result<Bui
     let desk = http::Desk { kernel: kernel.clone(), options, eps: client.map(Arc::new), courier: courier.clone(), signer };
     let access = access_table(&routes());
     let couriers: Vec<Arc<dyn Courier>> = vec![courier];
-    let workers = Workers { kernel: kernel.clone(), inbound: Some(Arc::new(inbound::Listening)), on_timer: None, couriers };
+    let workers = Workers { kernel: kernel.clone(), inbound: Some(Arc::new(inbound::Listening)), on_timer: None, couriers, leading: Vec::new() };
     Ok(Built { name: NAME, kernel, router: shell.mount(routes(), desk), access, workers, tasks: Vec::new(), addresses: Vec::new() })
 }

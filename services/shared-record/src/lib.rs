@@ -80,6 +80,7 @@ pub async fn build(options: Options, ports: &Ports, shell: &Shell) -> Result<Bui
         inbound: Some(Arc::new(inbound::Listening { kernel: kernel.clone() })),
         on_timer: Some(Arc::new(composing::Composing { kernel: kernel.clone(), options })),
         couriers: vec![record, mail],
+        leading: Vec::new(),
     };
     let desk = http::Desk { kernel: kernel.clone() };
     Ok(Built { name: NAME, kernel, router: shell.mount(routes(), desk), access: access_table(&routes()), workers, tasks: Vec::new(), addresses: Vec::new() })

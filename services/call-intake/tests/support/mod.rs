@@ -58,7 +58,7 @@ impl Stage {
     pub async fn peer(&self, service: &'static str, topic: &'static Topic) -> Peer {
         let ports = self.ports(service, topic, Vec::new()).await;
         let kernel = Kernel::new(service, topic, &ports);
-        let workers = Workers { kernel: kernel.clone(), inbound: None, on_timer: None, couriers: Vec::new() };
+        let workers = Workers { kernel: kernel.clone(), inbound: None, on_timer: None, couriers: Vec::new(), leading: Vec::new() };
         tokio::spawn(workers.run(self.stop.clone()));
         Peer { kernel }
     }

@@ -7,11 +7,12 @@
 //! Frames are begun together, so that the store commits them together; those of one visit or patient one after the other. Each is a task
 //! of its own: what a sender does not read must not keep a frame from being finished that others may wait behind.
 
-use super::{Arrival, Timings, receive, too_large};
+use super::{Timings, receive, too_large};
 use crate::connections::{Doing, Ended, Entry, Quirk};
 use crate::gateway::Gateway;
 use crate::peer::{self, Peer, Sends};
 use crate::reading;
+use crate::receive::Arrival;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt, StreamExt};
@@ -290,7 +291,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Event::Frame(frame) => return self.begin_frame(frame),
             Event::Oversize { begun, .. } => {
                 self.entry.framed();
-                return self.refuse_size(&begun);
+                return self.refuse_size(begun);
             }
             // Whatever it was, it cannot be answered as what it was: closing makes the sender send it again.
             Event::MissingStart { .. } => self.end(Ended::NotFramed),
@@ -316,10 +317,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// `begun` is the beginning of the frame.
-    fn refuse_size(&mut self, begun: &[u8]) {
+    fn refuse_size(&mut self, begun: Bytes) {
         self.entry.quirk(Quirk::Framing(Framing::Oversize));
-        let reply = too_large(&self.gateway, Message::parse(begun).ok().as_ref());
-        self.push(Bytes::new(), None, None, tokio::spawn(async move { Ok(Some(reply)) }));
+        let (gateway, at, limit) = (self.gateway.clone(), self.at.clone(), self.terms.frame_limit);
+        let refuse = async move { too_large(&gateway, &begun, limit, &at).await };
+        self.push(Bytes::new(), None, None, tokio::spawn(refuse.with_current_subscriber()));
     }
 
     fn begin_frame(&mut self, frame: Bytes) {
@@ -329,7 +331,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Ok(message) => {
                 self.identify(&message);
                 if frame.len() > self.terms.frame_limit {
-                    return self.refuse_size(&frame[..frame.len().min(BEGUN_BYTES)]);
+                    return self.refuse_size(frame.slice(..frame.len().min(BEGUN_BYTES)));
                 }
             }
             // One in UTF-16 has no line end of one byte, and is read whole.

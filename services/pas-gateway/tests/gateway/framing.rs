@@ -148,7 +148,7 @@ async fn while_the_store_waits_no_more_is_read_than_is_being_taken() {
         Arc::new(Interrupted::new(store, move |stage| {
             let mut gate = gate.clone();
             Box::pin(async move {
-                if stage == Stage::BeforeCommit {
+                if stage == Stage::BeforeReceipt {
                     let _ = gate.wait_for(|open| *open).await;
                 }
                 Ok(())

@@ -5,8 +5,10 @@ use hearthline_contracts::envelope::Environment;
 use hearthline_contracts::hospital::HospitalEvent;
 use hearthline_contracts::hospital::hospital_event::Fact as Pb;
 use hearthline_eventing::now_us;
+use hearthline_pas_gateway::Arrival;
 use prost::Message;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const RESIDENT: [u8; 16] = [7; 16];
 const HOME: [u8; 16] = [9; 16];
@@ -59,7 +61,7 @@ async fn the_same_message_again_is_accepted_and_has_no_second_effect() {
     let both = (take(&gateway, &message), take(&gateway, &message));
     tokio::join!(both.0, both.1);
     take(&gateway, &message).await;
-    assert_eq!((world.events().await.len(), world.rows().await.len()), (1, 1));
+    assert_eq!((world.events().await.len(), world.states().await), (1, vec!["interpreted".to_owned(), "duplicate".to_owned(), "duplicate".to_owned()]));
     // The control id alone does not make it the same message.
     take(&gateway, &Adt { at: "20260302090000", ..Adt::new("A03", "1", &number(1)) }.write()).await;
     assert_eq!(world.events().await, ["VisitOpened", "VisitClosed"]);
@@ -72,7 +74,7 @@ async fn no_frame_is_answered_or_kept_while_store_and_log_are_apart() {
     let world = World::new(Environment::Test).await;
     let gateway = world.gateway();
     world.ports.store.set_open(Err("the log knows an event that the store does not".to_owned()));
-    assert!(gateway.answer(&Adt::new("A01", "1", &number(1)).write().into()).await.is_err());
+    assert!(gateway.receive(&Adt::new("A01", "1", &number(1)).write().into(), &Arrival::default()).await.is_err());
     assert!(world.rows().await.is_empty());
 }
 
@@ -182,48 +184,59 @@ async fn a_day_that_is_over_leaves_neither_rows_nor_keys() {
     assert!(world.events().await.is_empty());
 }
 
-/// When, as seen by a message, the resident's registration commits and looks for held messages.
+/// When, as seen by a message, the resident's registration commits its tag and looks for messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Registered {
     Before,
-    /// Between the message's reading of the tags and its commit: both the tag and its look for held messages.
-    BetweenReadingAndCommit,
-    /// Between the message's commit and its second reading; the look comes later.
-    BetweenCommitAndSecondReading,
+    /// Before the row is there: both the tag and its look.
+    BeforeReceipt,
+    /// Between the row's commit and the interpreter's reading of the tags.
+    AfterReceipt,
+    /// Between the interpreter's reading of the tags and the commit of what it made of the row: the tag, and a look that must not be
+    /// the last.
+    BeforeSettling,
+    /// The tag while the interpreter works, the look afterwards.
+    TagBeforeSettling,
     After,
 }
 
 #[tokio::test]
 async fn a_registration_and_an_admission_that_race_come_to_the_same_whichever_is_first() {
-    for when in [Registered::Before, Registered::BetweenReadingAndCommit, Registered::BetweenCommitAndSecondReading, Registered::After] {
+    use Registered::*;
+    for when in [Before, BeforeReceipt, AfterReceipt, BeforeSettling, TagBeforeSettling, After] {
         let world = World::new(Environment::Test).await;
         let plain = world.gateway();
         let fact = world.registration(RESIDENT, &number(1), "1938-04-12", Some(HOME)).await;
-        let (other, news) = (plain.clone(), fact.clone());
+        let (other, news, done) = (plain.clone(), fact.clone(), Arc::new(AtomicBool::new(false)));
         let store = Interrupted::new(world.ports.store.clone(), move |stage| {
-            let (other, news) = (other.clone(), news.clone());
+            let (other, news, done) = (other.clone(), news.clone(), done.clone());
             Box::pin(async move {
-                if when == Registered::BetweenReadingAndCommit && stage == Stage::BeforeCommit {
+                let is_now = matches!(
+                    (when, stage),
+                    (BeforeReceipt, Stage::BeforeReceipt) | (AfterReceipt, Stage::AfterReceipt) | (BeforeSettling | TagBeforeSettling, Stage::BeforeSettling)
+                );
+                if is_now && !done.swap(true, Ordering::SeqCst) {
                     consume(&other, &news).await;
-                    tick(&other).await;
-                }
-                if when == Registered::BetweenCommitAndSecondReading && stage == Stage::AfterCommit {
-                    consume(&other, &news).await;
+                    if when != TagBeforeSettling {
+                        fire(&other).await;
+                    }
                 }
                 Ok(())
             })
         });
         let gateway = world.gateway_on(Arc::new(store));
-        if when == Registered::Before {
+        if when == Before {
             consume(&plain, &fact).await;
         }
         take(&gateway, &Adt::new("A01", "1", &number(1)).write()).await;
-        if when == Registered::After {
+        if when == After {
             consume(&plain, &fact).await;
         }
         tick(&plain).await;
         let blobs = world.ports.store.query("select count(*) from blobs", &[]).await.expect("readable")[0].int(0);
         let result = (world.events().await, world.states().await, blobs);
         assert_eq!(result, (vec!["VisitOpened".to_owned()], vec!["interpreted".to_owned()], 1), "{when:?}");
+        let timers = world.ports.store.query("select count(*) from timers", &[]).await.expect("readable")[0].int(0);
+        assert_eq!(timers, 0, "{when:?}: the look is over");
     }
 }

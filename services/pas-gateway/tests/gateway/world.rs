@@ -16,12 +16,12 @@ use hearthline_interop::hl7v2::write::{Header, MessageWriter};
 use hearthline_interop::hl7v2::{Message, Reply};
 use hearthline_interop::mllp;
 use hearthline_nhs::{NhsNumber, OdsCode, StreamId};
-use hearthline_pas_gateway::connections::Connections;
 use hearthline_pas_gateway::gateway::Gateway;
 use hearthline_pas_gateway::inbound::Policies;
+use hearthline_pas_gateway::interpret::Run;
 use hearthline_pas_gateway::peer::Agreement;
 use hearthline_pas_gateway::timers::Clock;
-use hearthline_pas_gateway::{NAME, Peer, TOPIC, reading, views};
+use hearthline_pas_gateway::{Arrival, NAME, Peer, TOPIC, views};
 use hearthline_runtime::connect::Backend;
 use prost::Message as _;
 use std::collections::HashMap;
@@ -68,13 +68,7 @@ impl World {
 
     pub fn gateway_on(&self, store: Arc<dyn Store>) -> Gateway {
         let ports = Ports { store, ..self.ports.clone() };
-        Gateway {
-            kernel: Kernel::new(NAME, TOPIC, &ports),
-            peers: Arc::new(peers()),
-            live: false,
-            refused: Arc::default(),
-            connections: Connections::default(),
-        }
+        Gateway::new(Kernel::new(NAME, TOPIC, &ports), peers(), false, 14)
     }
 
     /// A resident's registration as the directory composes it.
@@ -148,15 +142,34 @@ pub async fn consume(gateway: &Gateway, fact: &Fact) {
     assert!(matches!(answer, Answer::Committed { .. }));
 }
 
-/// Fires what is due.
+/// Fires what is due, and what was set anew because something was still being interpreted.
 pub async fn tick(gateway: &Gateway) {
+    fire(gateway).await;
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    fire(gateway).await;
+}
+
+pub async fn fire(gateway: &Gateway) {
     timers::step(&gateway.kernel, &Clock { gateway: gateway.clone() }, now_us(), &mut HashMap::new()).await.expect("fired");
 }
 
+/// Receives a message and interprets what was received.
 pub async fn take(gateway: &Gateway, raw: &[u8]) {
-    let message = Message::parse(raw).expect("readable");
-    let reading = reading::read(&message, &gateway.peers, false).expect("taken");
-    gateway.take(&reading, &Bytes::copy_from_slice(raw)).await.expect("taken");
+    assert!(receive(gateway, raw).await.code.is_accept());
+    interpret(gateway).await;
+}
+
+/// The reply to a frame.
+pub async fn receive(gateway: &Gateway, raw: &[u8]) -> Reply {
+    let reply = gateway.receive(&Bytes::copy_from_slice(raw), &Arrival::default()).await.expect("answered");
+    let message = Message::parse(&reply).expect("a reply is readable");
+    Reply::of(&message).expect("a reply has an MSA")
+}
+
+/// Does what the worker does until nothing is left.
+pub async fn interpret(gateway: &Gateway) {
+    let run = Run::new(gateway);
+    while run.step().await.expect("interpreted") > 0 {}
 }
 
 /// One ADT message.
@@ -284,16 +297,18 @@ where
     }
 }
 
-/// Where a message's commit stands.
+/// Where a message's commits stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    BeforeCommit,
-    AfterCommit,
+    BeforeReceipt,
+    AfterReceipt,
+    BeforeSettling,
+    AfterSettling,
 }
 
 type Between = Box<dyn Fn(Stage) -> BoxFuture<'static, Result<(), StoreError>> + Send + Sync>;
 
-/// A store that lets something else happen around the commits of received messages, or keeps them from happening.
+/// A store that lets something else happen around the commits of messages, or keeps them from happening.
 pub struct Interrupted {
     inner: Arc<dyn Store>,
     between: Between,
@@ -311,13 +326,17 @@ impl Store for Interrupted {
         self.inner.service()
     }
     async fn append(&self, unit: Unit) -> Result<Answer, StoreError> {
-        let is_receipt = unit.inbox.iter().any(|change| matches!(change, InboxChange::Receive(_)));
-        if is_receipt {
-            (self.between)(Stage::BeforeCommit).await?;
+        let stages = match unit.inbox.first() {
+            Some(InboxChange::Receive(_)) => Some((Stage::BeforeReceipt, Stage::AfterReceipt)),
+            Some(InboxChange::Settle(_)) => Some((Stage::BeforeSettling, Stage::AfterSettling)),
+            Some(InboxChange::Answered { .. } | InboxChange::Sweep { .. }) | None => None,
+        };
+        if let Some((before, _)) = stages {
+            (self.between)(before).await?;
         }
         let answer = self.inner.append(unit).await;
-        if is_receipt {
-            (self.between)(Stage::AfterCommit).await?;
+        if let Some((_, after)) = stages {
+            (self.between)(after).await?;
         }
         answer
     }

@@ -1,0 +1,356 @@
+//! From what was received to what happened: the one reader of the inbox, on the holder of the service's lease.
+//!
+//! A page of received rows is opened in the order of receipt, all that they are judged by is read in a few queries, the keys of visits
+//! that begin are made in one go; then messages of different visits are settled at the same time, so that the store commits them
+//! together, and those of one visit, or of one patient where they name no visit, one after the other. Each message is one unit. A unit
+//! that meets a visit which moved on is judged anew from what is there; one that meets another holder of the lease ends the page.
+
+use crate::gateway::{DUPLICATE, Gateway, HELD, SHADOW, Verdict};
+use crate::inbox::{ATTEMPTS_MAX, OpenRow, moved_on, names};
+use crate::known::{Known, KnownVisit};
+use crate::peer::Mode;
+use crate::tags::{CONTROL_REUSED, Lasting, message_claim};
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use hearthline_eventing::{Answer, ClaimRule, InboxChange, Leading, NotNow, Settled, StoreError, Unit, now_us, query_among};
+use hearthline_nhs::StreamId;
+use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+const PAGE_ROWS: u64 = 500;
+/// Visits settled at the same time.
+const VISITS_AT_ONCE: usize = 64;
+/// The same body under another control id within this time is the same message.
+const SAME_BODY_US: i64 = 10 * 60 * 1_000_000;
+/// Between two looks at what another process received.
+const LOOK: Duration = Duration::from_millis(250);
+const AFTER_TROUBLE: Duration = Duration::from_secs(1);
+/// Between two looks for what a process that ended left undone.
+const OVERLOOKED: Duration = Duration::from_secs(60);
+/// A message that cannot be interpreted this often is set aside, so that it does not stand before all others.
+const TRIES_MAX: u32 = 5;
+const SHADOW_VISITS_MAX: usize = 20_000;
+
+/// The worker.
+pub struct Interpreter {
+    pub gateway: Gateway,
+}
+
+#[async_trait]
+impl Leading for Interpreter {
+    fn name(&self) -> &'static str {
+        "interpreter"
+    }
+
+    async fn lead(&self, stop: CancellationToken) -> Result<(), StoreError> {
+        let mut committed = self.gateway.kernel.store.committed();
+        let run = Run::new(&self.gateway);
+        let mut looked: Option<Instant> = None;
+        while !stop.is_cancelled() {
+            let seen = committed.borrow_and_update().received;
+            let mut done = run.step().await;
+            if done.is_ok() && looked.is_none_or(|at| at.elapsed() > OVERLOOKED) {
+                looked = Some(Instant::now());
+                done = self.gateway.examine_overlooked().await.and(done);
+            }
+            let wait = match done {
+                Ok(settled) if settled as u64 == PAGE_ROWS => continue,
+                Ok(_) => LOOK,
+                Err(error) => {
+                    tracing::warn!(%error, "messages are not interpreted now; it is tried again");
+                    AFTER_TROUBLE
+                }
+            };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                changed = committed.wait_for(|c| c.received != seen), if wait == LOOK => if changed.is_err() { break },
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A row of a page.
+struct Row {
+    open: OpenRow,
+    seq: i64,
+    /// Its control id came before with another body.
+    control_reused: bool,
+    body: Option<[u8; 16]>,
+    control_id: String,
+    received_at: i64,
+    /// The row of the same body under another control id.
+    same_as: Option<[u8; 16]>,
+}
+
+/// What lasts from page to page.
+pub struct Run<'g> {
+    gateway: &'g Gateway,
+    tries: Mutex<HashMap<[u8; 16], u32>>,
+    /// Visits as they would be, had their peers' messages taken effect.
+    shadows: Mutex<HashMap<[u8; 16], KnownVisit>>,
+}
+
+impl<'g> Run<'g> {
+    pub fn new(gateway: &'g Gateway) -> Self {
+        Run { gateway, tries: Mutex::default(), shadows: Mutex::default() }
+    }
+
+    /// Interprets a page of received messages; gives how many were settled.
+    pub async fn step(&self) -> Result<usize, NotNow> {
+        let gateway = self.gateway;
+        let lasting = Lasting::open(&gateway.kernel.composer.keyring).await?;
+        let (mut rows, unreadable) = self.page(&lasting).await?;
+        let mut settled = unreadable;
+        if rows.is_empty() {
+            return Ok(settled);
+        }
+        gateway.read_modes().await?;
+        let all: Vec<_> = rows.iter().map(|row| (&row.open.reading, &row.open.keys)).collect();
+        let mut known = gateway.know(&lasting, &all).await?;
+        self.find_same_bodies(&mut rows).await?;
+        self.begin_visits(&rows, &mut known).await?;
+        let mut groups: HashMap<Vec<u8>, Vec<Row>> = HashMap::new();
+        let mut order: Vec<Vec<u8>> = Vec::new();
+        for row in rows {
+            let key = sequence_key(&row.open);
+            let group = groups.entry(key.clone()).or_default();
+            if group.is_empty() {
+                order.push(key);
+            }
+            group.push(row);
+        }
+        let (lasting, known) = (&lasting, &known);
+        let jobs = order.into_iter().filter_map(|key| groups.remove(&key)).map(|group| self.settle_group(lasting, known, group));
+        let outcomes: Vec<(usize, Result<(), NotNow>)> = futures_util::stream::iter(jobs).buffer_unordered(VISITS_AT_ONCE).collect().await;
+        let mut trouble = Ok(());
+        for (done, outcome) in outcomes {
+            settled += done;
+            trouble = trouble.and(outcome);
+        }
+        trouble.map(|()| settled)
+    }
+
+    /// The oldest received rows, opened; and how many could not be opened, which are settled.
+    async fn page(&self, lasting: &Lasting) -> Result<(Vec<Row>, usize), NotNow> {
+        let sql = "select r.id, r.seq, r.day, r.sealed, r.traceparent, r.peer, r.control_id, r.body_tag, r.received_at, \
+            exists (select 1 from inbox p where p.control_id = r.control_id and p.peer = r.peer and p.seq < r.seq and p.digest <> r.digest and p.state <> 'refused' and p.outgoing = 0) \
+            from inbox r where r.state = 'received' order by r.seq limit $1";
+        let found = self.gateway.kernel.store.query(sql, &[PAGE_ROWS.into()]).await?;
+        let (mut rows, mut unreadable) = (Vec::with_capacity(found.len()), 0);
+        for row in &found {
+            let id = row.id(0);
+            let raw = match row.opt_blob(3) {
+                Some(sealed) => self.gateway.unseal(id, row.text(2), sealed).await?,
+                None => None,
+            };
+            let opened = raw.ok_or("its day is over").and_then(|raw| self.gateway.open_row(lasting, id, row.text(5), raw, row.opt_text(4)));
+            match opened {
+                Ok(open) => rows.push(Row {
+                    open,
+                    seq: row.int(1),
+                    control_reused: row.flag(9),
+                    body: row.opt_id(7),
+                    control_id: row.text(6).to_owned(),
+                    received_at: row.int(8),
+                    same_as: None,
+                }),
+                Err(why) => {
+                    self.append(settle(id, HELD, why.to_owned())).await?;
+                    unreadable += 1;
+                }
+            }
+        }
+        Ok((rows, unreadable))
+    }
+
+    /// Marks messages whose body came a little earlier under another control id.
+    async fn find_same_bodies(&self, rows: &mut [Row]) -> Result<(), NotNow> {
+        let Some(oldest) = rows.iter().map(|row| row.received_at).min() else { return Ok(()) };
+        let ids: Vec<[u8; 16]> = rows.iter().map(|row| row.open.id).collect();
+        let store = self.gateway.kernel.store.as_ref();
+        // By patient: a body is looked for among what came about the same patient, which an index finds.
+        let mut tags: HashSet<[u8; 16]> = query_among(store, "select distinct person_tag from inbox where person_tag is not null and id", &[], &ids, "")
+            .await?
+            .iter()
+            .map(|row| row.id(0))
+            .collect();
+        tags.extend(rows.iter().filter_map(|row| row.open.keys.person));
+        let tags: Vec<[u8; 16]> = tags.into_iter().collect();
+        let head = "select body_tag, peer, control_id, seq, received_at, id from inbox where received_at >= $1 and state not in ('refused', 'duplicate') and body_tag is not null and person_tag";
+        let earlier = query_among(store, head, &[(oldest - SAME_BODY_US).into()], &tags, "").await?;
+        let mut by_body: HashMap<[u8; 16], Vec<&hearthline_eventing::Row>> = HashMap::new();
+        for row in &earlier {
+            by_body.entry(row.id(0)).or_default().push(row);
+        }
+        for row in rows {
+            let same = row.body.and_then(|body| by_body.get(&body)).into_iter().flatten().find(|other| {
+                other.int(3) < row.seq
+                    && other.int(4) >= row.received_at - SAME_BODY_US
+                    && other.text(1) == row.open.reading.peer.name
+                    && other.text(2) != row.control_id
+            });
+            row.same_as = same.map(|other| other.id(5));
+        }
+        Ok(())
+    }
+
+    /// Gives a stream to each visit that may begin, and makes their keys together.
+    async fn begin_visits(&self, rows: &[Row], known: &mut Known) -> Result<(), NotNow> {
+        let mut fresh = Vec::new();
+        for row in rows {
+            let Some(tag) = row.open.keys.visit.filter(|tag| !known.visits.contains_key(tag)) else { continue };
+            let is_persons = row.open.keys.person.is_some_and(|person| known.persons.contains_key(&person));
+            if !is_persons || row.same_as.is_some() || self.gateway.mode_read(&row.open.reading.peer) == Mode::Shadow {
+                continue;
+            }
+            let id = hearthline_runtime::service::fresh_id();
+            known.visits.insert(tag, KnownVisit { stream: StreamId::from_bytes(id), visit: Default::default(), version: 0 });
+            fresh.push(id);
+        }
+        Ok(self.gateway.kernel.composer.keyring.ensure_many(&fresh).await?)
+    }
+
+    /// Settles the messages of one visit in order; gives how many.
+    async fn settle_group(&self, lasting: &Lasting, known: &Known, group: Vec<Row>) -> (usize, Result<(), NotNow>) {
+        let mut visit = group.first().and_then(|row| row.open.keys.visit).and_then(|tag| known.visits.get(&tag)).cloned();
+        let mut done = 0;
+        let mut waits = false;
+        for row in &group {
+            let id = row.open.id;
+            match self.settle_row(lasting, known, row, &mut visit, &mut waits).await {
+                Ok(()) => done += 1,
+                Err(error) => {
+                    let tries = {
+                        let mut tries = self.tries.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                        let n = tries.entry(id).or_default();
+                        *n += 1;
+                        *n
+                    };
+                    let is_ours = matches!(error, NotNow::Other(_) | NotNow::Open(_) | NotNow::Compose(_));
+                    if !is_ours || tries < TRIES_MAX {
+                        return (done, Err(error));
+                    }
+                    tracing::error!(%error, "a message cannot be interpreted; it is held");
+                    if let Err(error) = self.append(settle(id, HELD, format!("it could not be interpreted: {error}"))).await {
+                        return (done, Err(error));
+                    }
+                    done += 1;
+                }
+            }
+        }
+        (done, Ok(()))
+    }
+
+    async fn settle_row(&self, lasting: &Lasting, known: &Known, row: &Row, visit: &mut Option<KnownVisit>, waits: &mut bool) -> Result<(), NotNow> {
+        let gateway = self.gateway;
+        if let Some(same_as) = row.same_as {
+            let why = "the same body came before under another control id".to_owned();
+            let settled = Settled { stream: Some(StreamId::from_bytes(same_as)), ..settle(row.open.id, DUPLICATE, why) };
+            return self.append(settled).await;
+        }
+        if gateway.mode_read(&row.open.reading.peer) == Mode::Shadow {
+            return self.settle_shadow(lasting, known, row).await;
+        }
+        let mut fresh: Option<Known> = None;
+        for _ in 0..ATTEMPTS_MAX {
+            let verdict = gateway.judge(lasting, &row.open.reading, &row.open.keys, fresh.as_ref().unwrap_or(known), visit.as_ref());
+            let now = now_us();
+            let mut unit = gateway.effect(&row.open, &verdict, now, why(&verdict, row.control_reused)).await?;
+            unit.lease = gateway.kernel.fence();
+            if row.control_reused {
+                tracing::warn!(peer = row.open.reading.peer.name, "a control id came again with another message; both are taken");
+                let peer = row.open.reading.peer.name.as_bytes();
+                unit.claims.push(message_claim(CONTROL_REUSED, &row.open.id, peer, row.open.id, ClaimRule::KeepFirst, (now, gateway.kept_days)));
+            }
+            match gateway.kernel.store.append(unit).await? {
+                Answer::Committed { .. } => {
+                    *visit = moved_on(visit.as_ref(), &verdict);
+                    return self.after(&row.open, &verdict, known, waits).await;
+                }
+                Answer::Claimed(_) | Answer::VersionConflict { .. } => {
+                    let now_known = gateway.know(lasting, &[(&row.open.reading, &row.open.keys)]).await?;
+                    *visit = row.open.keys.visit.and_then(|tag| now_known.visits.get(&tag)).cloned();
+                    fresh = Some(now_known);
+                }
+                Answer::Fenced(why) => return Err(NotNow::Store(StoreError::Unavailable(why.to_owned()))),
+            }
+        }
+        Err(NotNow::Other("a visit kept changing under a message".to_owned()))
+    }
+
+    /// What waits and what is waited for find each other (see [`crate::inbox`]).
+    async fn after(&self, row: &OpenRow, verdict: &Verdict, known: &Known, waits: &mut bool) -> Result<(), NotNow> {
+        let Some(visit) = row.keys.visit else { return Ok(()) };
+        if verdict.waits {
+            *waits = true;
+            let sql = "select 1 from claims where scope = $1 and key = $2";
+            let opened = self.gateway.kernel.store.query(sql, &[crate::tags::VISIT.into(), visit.into()]).await?;
+            if !opened.is_empty() {
+                self.gateway.examine(row.id).await?;
+            }
+        } else if (*waits || known.waited_for.contains(&visit)) && verdict.visit.as_ref().is_some_and(|work| work.is_new) {
+            self.gateway.examine_waiting(visit).await?;
+        }
+        Ok(())
+    }
+
+    /// The same judgement, and nothing follows.
+    async fn settle_shadow(&self, lasting: &Lasting, known: &Known, row: &Row) -> Result<(), NotNow> {
+        let tag = row.open.keys.visit;
+        let before = tag.and_then(|tag| self.lock_shadows().get(&tag).cloned()).or_else(|| tag.and_then(|tag| known.visits.get(&tag)).cloned());
+        let verdict = self.gateway.judge(lasting, &row.open.reading, &row.open.keys, known, before.as_ref());
+        let effect = names(&verdict);
+        let resident = verdict.resident.map(|id| *id.bytes());
+        self.append(Settled { effect, resident, ..settle(row.open.id, SHADOW, why(&verdict, row.control_reused)) }).await?;
+        if let (Some(tag), Some(after)) = (tag, moved_on(before.as_ref(), &verdict)) {
+            let mut shadows = self.lock_shadows();
+            if shadows.len() >= SHADOW_VISITS_MAX {
+                shadows.clear();
+            }
+            shadows.insert(tag, after);
+        }
+        Ok(())
+    }
+
+    fn lock_shadows(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 16], KnownVisit>> {
+        self.shadows.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    async fn append(&self, settled: Settled) -> Result<(), NotNow> {
+        let unit = Unit { inbox: vec![InboxChange::Settle(Box::new(settled))], lease: self.gateway.kernel.fence(), ..Unit::default() };
+        match self.gateway.kernel.store.append(unit).await? {
+            Answer::Committed { .. } => Ok(()),
+            Answer::Fenced(why) => Err(NotNow::Store(StoreError::Unavailable(why.to_owned()))),
+            Answer::Claimed(_) | Answer::VersionConflict { .. } => Err(NotNow::Other("a row was not settled".to_owned())),
+        }
+    }
+}
+
+fn settle(id: [u8; 16], state: &'static str, why: String) -> Settled {
+    Settled { id, state, why, effect: String::new(), stream: None, resident: None, person_tag: None, moved: false }
+}
+
+fn why(verdict: &Verdict, control_reused: bool) -> String {
+    const REUSED: &str = "its control id came before with another body";
+    match (verdict.why, control_reused) {
+        (why, false) => why.to_owned(),
+        ("", true) => REUSED.to_owned(),
+        (why, true) => format!("{why}; {REUSED}"),
+    }
+}
+
+/// Messages with one key are settled in their order.
+fn sequence_key(row: &OpenRow) -> Vec<u8> {
+    if let Some(visit) = row.keys.visit {
+        return visit.to_vec();
+    }
+    match row.keys.person {
+        Some(person) => [b"p", person.as_slice()].concat(),
+        None => [b"l", row.reading.peer.name.as_bytes(), &[0], row.reading.patient.key.as_bytes()].concat(),
+    }
+}

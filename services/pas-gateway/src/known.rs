@@ -1,0 +1,128 @@
+//! What is known of all that a page of messages speaks of, read in a few queries.
+
+use crate::domain::place::HomeAddress;
+use crate::domain::state::Visit;
+use crate::gateway::{Gateway, Keys};
+use crate::reading::Reading;
+use crate::tags::{DEATH, Lasting, RESIDENT_NHS, VISIT, WAITING};
+use crate::wire;
+use bytes::Bytes;
+use hearthline_eventing::{Fact, NotNow, Row, Store, Value, identity, query_among};
+use hearthline_nhs::{HomeId, Postcode, ResidentId, StreamId};
+use std::collections::{HashMap, HashSet};
+
+/// A resident behind a tag.
+#[derive(Debug, Clone)]
+pub struct Person {
+    pub id: ResidentId,
+    pub home: Option<HomeId>,
+    /// The tag of number and date of birth, where one was registered.
+    pub born: Bytes,
+}
+
+/// A visit behind its name.
+#[derive(Debug, Clone)]
+pub struct KnownVisit {
+    pub stream: StreamId,
+    pub visit: Visit,
+    pub version: u64,
+}
+
+/// What messages are judged by.
+#[derive(Debug, Default)]
+pub struct Known {
+    pub persons: HashMap<[u8; 16], Person>,
+    pub visits: HashMap<[u8; 16], KnownVisit>,
+    pub deaths: HashSet<[u8; 16]>,
+    pub homes: HashMap<String, Vec<HomeAddress>>,
+    /// Visits that some held message waits for.
+    pub waited_for: HashSet<[u8; 16]>,
+}
+
+impl Gateway {
+    /// Reads what these messages are judged by.
+    pub async fn know(&self, lasting: &Lasting, messages: &[(&Reading, &Keys)]) -> Result<Known, NotNow> {
+        let store = self.kernel.store.as_ref();
+        let mut known = Known::default();
+        let visits = distinct(messages.iter().filter_map(|(_, keys)| keys.visit));
+        let persons = distinct(messages.iter().flat_map(|(_, keys)| keys.person.into_iter().chain(keys.retired.iter().copied())));
+        let mut holders = Vec::new();
+        for row in claimed(store, RESIDENT_NHS, &persons).await? {
+            holders.push((row.id(0), row.blob(1).clone(), row.id(2)));
+        }
+        let ids = distinct(holders.iter().map(|(_, _, owner)| *owner));
+        let identities = identity::resolve_many(store, &ids).await?;
+        for (tag, born, owner) in holders {
+            if let Some(identity) = identities.get(&owner) {
+                known.persons.insert(tag, Person { id: ResidentId::from_bytes(identity.id), home: identity.home.map(HomeId::from_bytes), born });
+            }
+        }
+        for row in claimed(store, VISIT, &visits).await? {
+            let stream = StreamId::from_bytes(row.id(2));
+            known.visits.insert(row.id(0), KnownVisit { stream, visit: Visit::default(), version: 0 });
+        }
+        self.read_visits(&mut known).await?;
+        if !visits.is_empty() {
+            let rows = store.query("select distinct owner from claims where scope = $1", &[WAITING.into()]).await?;
+            known.waited_for.extend(rows.iter().map(|row| row.id(0)));
+        }
+        let deaths = distinct(messages.iter().filter_map(|(reading, keys)| {
+            reading.patient.death?;
+            let person = known.persons.get(&keys.person?)?;
+            Some(lasting.death(&reading.peer.facility_ods, person.id.bytes()))
+        }));
+        known.deaths.extend(claimed(store, DEATH, &deaths).await?.iter().map(|row| row.id(0)));
+        self.read_homes(&mut known, messages).await?;
+        Ok(known)
+    }
+
+    async fn read_visits(&self, known: &mut Known) -> Result<(), NotNow> {
+        let by_stream: HashMap<StreamId, [u8; 16]> = known.visits.iter().map(|(tag, visit)| (visit.stream, *tag)).collect();
+        let streams: Vec<[u8; 16]> = by_stream.keys().map(|stream| *stream.bytes()).collect();
+        let head = "select stream, version, payload from events where stream";
+        for row in query_among(self.kernel.store.as_ref(), head, &[], &streams, "order by stream, version").await? {
+            let Some(held) = by_stream.get(&row.stream(0)).and_then(|tag| known.visits.get_mut(tag)) else { continue };
+            let undecodable = || NotNow::Other("a stored event does not decode".to_owned());
+            let parts = hearthline_contracts::wire::split(row.blob(2)).map_err(|_| undecodable())?;
+            let fact = Fact { topic: self.kernel.composer.topic.name, envelope: parts.envelope, sealed: parts.sealed, payload: row.blob(2).clone() };
+            if let Some(event) = wire::decode(&fact).map_err(|e| NotNow::Other(e.to_string()))? {
+                held.visit = std::mem::take(&mut held.visit).evolve(&event);
+            }
+            held.version = row.int(1).unsigned_abs();
+        }
+        Ok(())
+    }
+
+    /// Homes at the postcodes of those whom nobody knows, where the agreement with the trust lets that be looked for.
+    async fn read_homes(&self, known: &mut Known, messages: &[(&Reading, &Keys)]) -> Result<(), NotNow> {
+        let mut postcodes: Vec<Value> = Vec::new();
+        for (reading, _) in messages.iter().filter(|(reading, _)| reading.peer.home_level_visits.is_some()) {
+            for postcode in reading.patient.addresses.iter().filter_map(|address| address.postcode.as_ref()) {
+                if !known.homes.contains_key(postcode.as_str()) {
+                    known.homes.insert(postcode.as_str().to_owned(), Vec::new());
+                    postcodes.push(postcode.as_str().into());
+                }
+            }
+        }
+        let head = "select id, name, first_line, postcode from homes where postcode";
+        for row in query_among(self.kernel.store.as_ref(), head, &[], &postcodes, "").await? {
+            let Ok(postcode) = Postcode::parse(row.text(3)) else { continue };
+            let home =
+                HomeAddress { id: HomeId::from_bytes(row.id(0)), name: row.text(1).to_owned(), first_line: row.text(2).to_owned(), postcode: postcode.clone() };
+            known.homes.entry(postcode.as_str().to_owned()).or_default().push(home);
+        }
+        Ok(())
+    }
+}
+
+fn distinct(keys: impl Iterator<Item = [u8; 16]>) -> Vec<[u8; 16]> {
+    let mut keys: Vec<[u8; 16]> = keys.collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+/// Who holds each of these claims: key, digest, owner.
+async fn claimed(store: &dyn Store, scope: &'static str, keys: &[[u8; 16]]) -> Result<Vec<Row>, NotNow> {
+    Ok(query_among(store, "select key, digest, owner from claims where scope = $1 and key", &[scope.into()], keys, "").await?)
+}

@@ -1,0 +1,343 @@
+//! The fast path: what a frame and its peer's settings alone say of it, kept and answered.
+//!
+//! A frame is *refused* (AE, AR: it would be refused again), *received*, or a *duplicate* of one that was received; whichever it is,
+//! its row is durable before it is answered. One unit is appended and nothing is read before it: that a message came before is what
+//! its claim says. What a received message means is found afterwards, by [`crate::interpret`].
+//!
+//! Trouble of our own is no answer: the sender sends again what it has no answer to.
+
+use crate::gateway::{DUPLICATE, Gateway, RECEIVED, REFUSED};
+use crate::peer::{Accepts, Acknowledgement as Agreed, Peer};
+use crate::reading::{self, Reading, Refusal};
+use crate::tags::{Daily, INBOX, Lasting, message_claim, message_key_name};
+use bytes::Bytes;
+use hearthline_eventing::{Answer, Claim, ClaimRule, InboxChange, InboxRow, NotNow, StoreError, Unit, now_us, seal, trace};
+use hearthline_interop::hl7v2::{
+    AckCode, AckMode, Acknowledgement, Adt, Condition, ErrorCode, Hl7Error, Message, ProcessingId, acknowledge, reject_unreadable, requested_acknowledgements,
+    write,
+};
+use hearthline_nhs::london_date;
+use hearthline_runtime::tls::Identity;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Where a frame came in.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// Name of the listener.
+    pub listener: Arc<str>,
+    pub remote: SocketAddr,
+    /// The name of the peer whose frame it is, by its MSH-4; else of the one whose frames came before on the connection.
+    pub peer: Option<Arc<str>>,
+    /// Of the certificate that the sender showed.
+    pub certificate: Option<Arc<Identity>>,
+}
+
+impl Arrival {
+    pub fn at(listener: &str) -> Self {
+        Arrival { listener: listener.into(), remote: SocketAddr::from(([127, 0, 0, 1], 0)), peer: None, certificate: None }
+    }
+}
+
+impl Default for Arrival {
+    fn default() -> Self {
+        Arrival::at(crate::peer::DEFAULT_LISTENER)
+    }
+}
+
+/// What a message is, by itself and its peer's settings.
+enum Judged<'g> {
+    Accepted(&'g Peer, Box<Reading>),
+    Refused(Option<&'g Peer>, Refusal),
+}
+
+/// What is common to every row of a frame.
+struct Frame<'f> {
+    raw: &'f Bytes,
+    received_at: i64,
+    day: String,
+}
+
+impl Gateway {
+    /// Takes a frame and gives the reply, once all that it needs is durable. An empty reply: the sender asked for none. An error: no
+    /// reply may be sent.
+    pub async fn receive(&self, raw: &Bytes, at: &Arrival) -> Result<Bytes, NotNow> {
+        let span = tracing::Span::current();
+        // Also a message that would only be refused waits until store and log are known to agree.
+        self.kernel.store.opened().map_err(StoreError::Closed)?;
+        let received_at = now_us();
+        let frame = Frame { raw, received_at, day: day_of(received_at)? };
+        let message = match Message::parse(raw) {
+            Ok(message) => message,
+            Err(error) => {
+                let text = unreadable_text(&error);
+                span.record("reply", "AR");
+                self.keep_refused(&frame, None, &at.listener, "AR", text).await?;
+                return Ok(unreadable(text));
+            }
+        };
+        let judged = self.look_at(&message, at);
+        let (peer, reading) = match judged {
+            Judged::Accepted(peer, reading) => (peer, reading),
+            Judged::Refused(peer, refusal) => {
+                let code = reply_code(peer, &message, refusal.code);
+                span.record("reply", code.map_or("", AckCode::code));
+                let name = peer.map_or(&*at.listener, |p| &p.name);
+                self.keep_refused(&frame, Some(&message), name, code.map_or("", AckCode::code), refusal.text).await?;
+                return Ok(code.map_or_else(Bytes::new, |code| reply_to(&message, code, Some(&refusal))));
+            }
+        };
+        span.record("peer", peer.name.as_str());
+        span.record("trigger", reading.trigger.as_str());
+        let code = reply_code(Some(peer), &message, AckCode::ApplicationAccept);
+        self.keep_received(&frame, &message, &reading, code.map_or("", AckCode::code)).await?;
+        span.record("reply", code.map_or("", AckCode::code));
+        Ok(code.map_or_else(Bytes::new, |code| reply_to(&message, code, None)))
+    }
+
+    /// As [`Gateway::receive`], for a frame that passed the size limit; `begun` is as much of it as was read.
+    pub async fn refuse_oversized(&self, begun: &Bytes, limit_bytes: usize, at: &Arrival) -> Result<Bytes, NotNow> {
+        self.kernel.store.opened().map_err(StoreError::Closed)?;
+        let received_at = now_us();
+        let frame = Frame { raw: begun, received_at, day: day_of(received_at)? };
+        tracing::warn!(limit_bytes, listener = &*at.listener, "a frame passed the size limit and is refused");
+        let text = "the message is larger than this receiver takes: send it in parts, or agree on a larger limit";
+        match Message::parse(begun) {
+            Ok(message) => {
+                let peer = Adt::of(&message).sending_facility().and_then(|facility| self.peer_of(facility, at).ok());
+                let code = reply_code(peer, &message, AckCode::ApplicationReject);
+                let name = peer.map_or(&*at.listener, |p| &p.name);
+                self.keep_refused(&frame, Some(&message), name, code.map_or("", AckCode::code), text).await?;
+                let refusal = Refusal::of(AckCode::ApplicationReject, ErrorCode::ApplicationInternal, ("MSH", None), text);
+                Ok(code.map_or_else(Bytes::new, |code| reply_to(&message, code, Some(&refusal))))
+            }
+            Err(_) => {
+                self.keep_refused(&frame, None, &at.listener, "AR", text).await?;
+                Ok(unreadable(text))
+            }
+        }
+    }
+
+    /// The peer, and the reading or why there is none.
+    fn look_at(&self, message: &Message<'_>, at: &Arrival) -> Judged<'_> {
+        use AckCode::ApplicationReject as Ar;
+        let adt = Adt::of(message);
+        let named = adt.sending_facility().ok_or(UNKNOWN_FACILITY).and_then(|facility| self.peer_of(facility, at));
+        if self.live && adt.processing_id() != ProcessingId::Production {
+            let text = "MSH-11 must be P: this receiver takes live messages only";
+            return Judged::Refused(named.ok(), Refusal::of(Ar, ErrorCode::UnsupportedProcessingId, ("MSH", Some(11)), text));
+        }
+        match named {
+            Err(refusal) => Judged::Refused(None, refusal),
+            Ok(peer) => match reading::read_of(message, peer) {
+                Ok(reading) => Judged::Accepted(peer, Box::new(reading)),
+                Err(refusal) => Judged::Refused(Some(peer), refusal),
+            },
+        }
+    }
+
+    /// The peer of a sending facility on a listener: one whose facility it is, else one that lists it, else one whose site it is.
+    fn peer_of(&self, facility: &str, at: &Arrival) -> Result<&Peer, Refusal> {
+        let says = facility.trim();
+        let is = |peer: &&Peer| peer.facility_ods.as_str().eq_ignore_ascii_case(says);
+        let lists = |peer: &&Peer| peer.sending_facilities.iter().any(|listed| listed.eq_ignore_ascii_case(says));
+        // NHS site codes are the trust's three characters and two more.
+        let is_site = |peer: &&Peer| {
+            let trust = peer.facility_ods.as_str();
+            peer.sending_facilities.is_empty() && trust.len() == 3 && says.len() == 5 && says.is_ascii() && says[..3].eq_ignore_ascii_case(trust)
+        };
+        let here = || self.peers.iter().filter(|peer| *peer.listener == *at.listener);
+        if let Some(peer) = here().find(is).or_else(|| here().find(lists)).or_else(|| here().find(is_site)) {
+            return Ok(peer);
+        }
+        let elsewhere = self.peers.iter().any(|peer| is(&peer) || lists(&peer) || is_site(&peer));
+        Err(if elsewhere { OTHER_LISTENER } else { UNKNOWN_FACILITY })
+    }
+
+    /// Appends row and claim. A message that came before gets a row of its own, without bytes.
+    async fn keep_received(&self, frame: &Frame<'_>, message: &Message<'_>, reading: &Reading, reply: &'static str) -> Result<(), NotNow> {
+        let keyring = &self.kernel.composer.keyring;
+        let (lasting, daily) = (Lasting::open(keyring).await?, Daily::of(keyring, &frame.day).await?);
+        let adt = Adt::of(message);
+        let body = lasting.body(adt.msh(9).value().text().unwrap_or_default(), after_header(frame.raw));
+        let digest = lasting.message(&reading.peer.name, adt.sending_application().unwrap_or_default(), &reading.control_id, &body);
+        let id = hearthline_runtime::service::fresh_id();
+        let key = keyring.ensure(keyring.named(&message_key_name(&frame.day))).await?;
+        let postcode = reading.patient.addresses.iter().filter_map(|a| a.postcode.as_ref()).find(|p| !p.is_pseudo());
+        let row = InboxRow {
+            id,
+            peer: reading.peer.name.clone(),
+            control_id: reading.control_id.clone(),
+            kind: format!("ADT^{}", reading.trigger),
+            digest: joined(digest, body),
+            body_tag: Some(body),
+            person_tag: match &reading.patient.nhs_number {
+                Some(number) => Some(daily.number(number)),
+                None => (!reading.patient.key.is_empty()).then(|| daily.local(&reading.peer.name, &reading.patient.key)),
+            },
+            place_tag: postcode.filter(|_| reading.peer.home_level_visits.is_some()).map(|p| daily.place(p)),
+            occurred_at: reading.at.at_us,
+            sealed: seal::seal_joined(&key, &id, frame.raw).into(),
+            ..blank(frame, reply, RECEIVED)
+        };
+        let claim = message_claim(INBOX, &digest, &[], id, ClaimRule::Unique, (frame.received_at, self.kept_days));
+        let again = InboxRow { id: hearthline_runtime::service::fresh_id(), sealed: Bytes::new(), state: DUPLICATE, ..row.clone() };
+        match self.append(row, vec![claim]).await? {
+            Answer::Committed { .. } => Ok(()),
+            Answer::Claimed(holder) => {
+                self.append(InboxRow { stream: Some(holder.owner), why: "the same message came before".to_owned(), ..again }, Vec::new()).await?;
+                Ok(())
+            }
+            Answer::VersionConflict { .. } | Answer::Fenced(_) => Err(NotNow::Other("a receipt was refused".to_owned())),
+        }
+    }
+
+    async fn keep_refused(&self, frame: &Frame<'_>, message: Option<&Message<'_>>, peer: &str, reply: &'static str, why: &str) -> Result<(), NotNow> {
+        let keyring = &self.kernel.composer.keyring;
+        let key = keyring.ensure(keyring.named(&message_key_name(&frame.day))).await?;
+        let lasting = Lasting::open(keyring).await?;
+        let adt = message.map(Adt::of);
+        let body = lasting.body("", frame.raw);
+        let text = |text: Option<&str>, most: usize| text.unwrap_or_default().chars().take(most).collect::<String>();
+        let id = hearthline_runtime::service::fresh_id();
+        let row = InboxRow {
+            id,
+            peer: peer.to_owned(),
+            control_id: text(adt.as_ref().and_then(Adt::control_id), 199),
+            kind: text(adt.as_ref().and_then(|adt| adt.msh(9).value().text()), 32),
+            digest: joined(body, body),
+            sealed: seal::seal_joined(&key, &id, frame.raw).into(),
+            why: why.to_owned(),
+            ..blank(frame, reply, REFUSED)
+        };
+        self.append(row, Vec::new()).await?;
+        self.count_refused(reply);
+        Ok(())
+    }
+
+    async fn append(&self, row: InboxRow, claims: Vec<Claim>) -> Result<Answer, NotNow> {
+        Ok(self.kernel.store.append(Unit { inbox: vec![InboxChange::Receive(row)], claims, ..Unit::default() }).await?)
+    }
+
+    /// Counts a frame that was refused, by its reply.
+    pub fn count_refused(&self, reply: &'static str) {
+        let mut refused = self.refused.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *refused.entry(reply).or_default() += 1;
+    }
+}
+
+const UNKNOWN_FACILITY: Refusal = Refusal::of(
+    AckCode::ApplicationReject,
+    ErrorCode::TableValueNotFound,
+    ("MSH", Some(4)),
+    "MSH-4 names no facility that this receiver knows: send the ODS code that was agreed on",
+);
+const OTHER_LISTENER: Refusal = Refusal::of(
+    AckCode::ApplicationReject,
+    ErrorCode::TableValueNotFound,
+    ("MSH", Some(4)),
+    "MSH-4 names a facility that sends to another port of this receiver",
+);
+
+/// A row of a frame as far as the frame alone says.
+fn blank(frame: &Frame<'_>, reply: &'static str, state: &'static str) -> InboxRow {
+    InboxRow {
+        id: [0; 16],
+        received_at: frame.received_at,
+        outgoing: false,
+        peer: String::new(),
+        control_id: String::new(),
+        kind: String::new(),
+        reply,
+        size: u32::try_from(frame.raw.len()).unwrap_or(u32::MAX),
+        digest: [0; 32],
+        body_tag: None,
+        day: frame.day.clone(),
+        person_tag: None,
+        place_tag: None,
+        occurred_at: frame.received_at,
+        sealed: Bytes::new(),
+        state,
+        why: String::new(),
+        effect: String::new(),
+        stream: None,
+        resident: None,
+        traceparent: trace::current(),
+    }
+}
+
+/// MSA-1 of the one reply that a frame gets, in the words that were agreed on; none where MSH-15 and MSH-16 ask for none. Without a peer
+/// whose settings would count it is always answered.
+pub fn reply_code(peer: Option<&Peer>, message: &Message<'_>, plain: AckCode) -> Option<AckCode> {
+    let Some(peer) = peer else { return Some(plain) };
+    let (accept, application) = requested_acknowledgements(message);
+    let unstated = accept == Condition::Unstated && application == Condition::Unstated;
+    let enhanced = match peer.acknowledgement {
+        Agreed::Original => false,
+        Agreed::Enhanced => true,
+        Agreed::AsAsked => !unstated,
+    };
+    let accepts = plain.is_accept();
+    let asks = |condition: Condition| match condition {
+        Condition::Always => true,
+        Condition::Never | Condition::Unstated => false,
+        Condition::OnError => !accepts,
+        Condition::OnSuccess => accepts,
+    };
+    if enhanced && !unstated && !asks(accept) && !asks(application) {
+        return None;
+    }
+    let mode = if enhanced && peer.accepts == Accepts::Ca { AckMode::Enhanced } else { AckMode::Original };
+    Some(match plain {
+        AckCode::ApplicationAccept | AckCode::CommitAccept => mode.accept(),
+        AckCode::ApplicationError | AckCode::CommitError => mode.error(),
+        AckCode::ApplicationReject | AckCode::CommitReject => mode.reject(),
+    })
+}
+
+fn reply_to(message: &Message<'_>, code: AckCode, refusal: Option<&Refusal>) -> Bytes {
+    let (control_id, sent_at) = head();
+    let (text, error) = (refusal.map(|r| r.text), refusal.map(|r| r.error));
+    acknowledge(message, &Acknowledgement { code, control_id: &control_id, sent_at: &sent_at, text, error }).into()
+}
+
+/// The reply to what has no usable header.
+pub fn unreadable(text: &'static str) -> Bytes {
+    let (control_id, sent_at) = head();
+    reject_unreadable(&Acknowledgement { code: AckCode::ApplicationReject, control_id: &control_id, sent_at: &sent_at, text: Some(text), error: None }).into()
+}
+
+fn unreadable_text(error: &Hl7Error) -> &'static str {
+    match error {
+        Hl7Error::Empty => "the frame is empty",
+        Hl7Error::NoHeader => "the frame does not begin with an MSH segment: it is not an HL7 v2 message in ER7",
+        Hl7Error::Separators(_) => "the message does not begin with a usable MSH: MSH-1 and MSH-2 do not name delimiters",
+        Hl7Error::SecondHeader { .. } => "a second MSH segment: each message needs a frame of its own",
+    }
+}
+
+/// MSH-10 (at most twenty characters before HL7 2.5) and MSH-7 of a reply.
+fn head() -> (String, String) {
+    let mut id = uuid::Uuid::now_v7().simple().to_string();
+    id.truncate(20);
+    (id, write::utc(now_us()).unwrap_or_default())
+}
+
+/// What follows the MSH segment.
+fn after_header(raw: &[u8]) -> &[u8] {
+    let start = raw.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(0);
+    let end = raw[start..].iter().position(|b| matches!(b, b'\r' | b'\n')).map_or(raw.len(), |at| start + at);
+    &raw[end..]
+}
+
+pub(crate) fn joined(a: [u8; 16], b: [u8; 16]) -> [u8; 32] {
+    let mut both = [0; 32];
+    both[..16].copy_from_slice(&a);
+    both[16..].copy_from_slice(&b);
+    both
+}
+
+/// The day whose keys are used.
+pub(crate) fn day_of(now: i64) -> Result<String, NotNow> {
+    london_date(now).map(|day| day.to_string()).map_err(|e| NotNow::Other(e.to_string()))
+}
