@@ -7,24 +7,31 @@
 //! State story: *between* frames until a start block; *inside* until an end block; *discarding* after the size limit
 //! was passed, until the next end block. In each state a lone `0x1C` waits for one more byte.
 //!
-//! What real senders do, and what is done with it:
-//! - line ends, spaces and a byte order mark between frames: skipped in silence; anything else between frames is
+//! What real senders do, and what is done with it; each has a name ([`Quirk`]), said before the frame it concerns:
+//! - line ends, spaces and a byte order mark between frames are skipped; anything else between frames is
 //!   [`Event::Noise`], given when the next start block comes;
 //! - text that ends in an end block but never had a start block: [`Event::MissingStart`];
 //! - `0x1C` not followed by `0x0D` is content, except straight before a start block, where the sender has
-//!   forgotten the carriage return;
+//!   forgotten the carriage return. One that forgets it always and waits for its answer is served by
+//!   [`Decoder::settle`];
 //! - `0x0B` inside a frame is content (word processors use it as a soft line break), unless a message header follows:
 //!   then the sender began again, and the unfinished part is [`Event::Truncated`];
 //! - a frame longer than the limit is never buffered beyond it: [`Event::Oversize`].
+
+mod quirk;
 
 use std::collections::VecDeque;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use memchr::{memchr, memmem};
 
+pub use quirk::Quirk;
+
 const START: u8 = 0x0B;
 const END: u8 = 0x1C;
 const CARRIAGE_RETURN: u8 = 0x0D;
+/// How much is kept of a message that passed the size limit.
+pub const BEGUN_BYTES: usize = 64 * 1024;
 const BYTE_ORDER_MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
 
 /// What the decoder found in the stream. Byte counts are of content, without framing.
@@ -46,12 +53,16 @@ pub enum Event {
     Oversize {
         /// The limit that was passed.
         limit_bytes: usize,
+        /// Its beginning, for finding out whose it is: at most [`BEGUN_BYTES`].
+        begun: Bytes,
     },
     /// A frame began and was never finished.
     Truncated {
         /// How many bytes of it had come.
         bytes: usize,
     },
+    /// Something odd about the frame that follows, or before it, that loses nothing.
+    Quirk(Quirk),
 }
 
 impl std::fmt::Debug for Event {
@@ -60,8 +71,9 @@ impl std::fmt::Debug for Event {
             Self::Frame(frame) => write!(f, "Frame({} bytes)", frame.len()),
             Self::Noise { bytes } => write!(f, "Noise({bytes} bytes)"),
             Self::MissingStart { bytes } => write!(f, "MissingStart({bytes} bytes)"),
-            Self::Oversize { limit_bytes } => write!(f, "Oversize(limit {limit_bytes} bytes)"),
+            Self::Oversize { limit_bytes, .. } => write!(f, "Oversize(limit {limit_bytes} bytes)"),
             Self::Truncated { bytes } => write!(f, "Truncated({bytes} bytes)"),
+            Self::Quirk(quirk) => write!(f, "Quirk({})", quirk.name()),
         }
     }
 }
@@ -79,7 +91,8 @@ enum State {
 /// Cuts a byte stream into frames. One per connection.
 pub struct Decoder {
     state: State,
-    frame: BytesMut,
+    /// Never has more capacity than the limit.
+    frame: Vec<u8>,
     frame_bytes_max: usize,
     noise: Noise,
     found: VecDeque<Event>,
@@ -88,7 +101,7 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder that holds at most `frame_bytes_max` bytes of an unfinished message.
     pub fn new(frame_bytes_max: usize) -> Self {
-        Self { state: State::Between, frame: BytesMut::new(), frame_bytes_max, noise: Noise::default(), found: VecDeque::new() }
+        Self { state: State::Between, frame: Vec::new(), frame_bytes_max, noise: Noise::default(), found: VecDeque::new() }
     }
 
     /// Takes the next bytes of the stream. Poll until `None` before the next push, so that finished frames do not pile up.
@@ -131,10 +144,31 @@ impl Decoder {
     pub fn limit(&mut self, frame_bytes_max: usize) {
         self.frame_bytes_max = frame_bytes_max;
         if self.is_mid_frame() && self.frame.len() > frame_bytes_max {
-            self.found.push_back(Event::Oversize { limit_bytes: frame_bytes_max });
-            self.frame = BytesMut::new();
+            self.give_up(&[]);
             self.state = if self.state == State::InsideEnd { State::DiscardingEnd } else { State::Discarding };
         }
+    }
+
+    /// The sender has been silent for a while: a frame whose end block came without its carriage return is complete.
+    /// Says whether it was. For the caller's clock to decide: a sender that merely paused behind a `0x1C` of its text
+    /// loses the rest of that message.
+    pub fn settle(&mut self) -> bool {
+        if self.state == State::Inside {
+            // `0x1C` with a line feed or spaces behind it was kept as content.
+            let used = self.frame.len() - self.frame.iter().rev().take_while(|b| b.is_ascii_whitespace()).count();
+            if used == 0 || self.frame[used - 1] != END {
+                return false;
+            }
+            self.frame.truncate(used - 1);
+            self.state = State::InsideEnd;
+        }
+        if self.state != State::InsideEnd {
+            return false;
+        }
+        self.found.push_back(Event::Quirk(Quirk::MissingTrailer));
+        self.complete();
+        self.state = State::Between;
+        true
     }
 
     /// The stream has ended: reports what was left unfinished and returns to the beginning.
@@ -202,6 +236,7 @@ impl Decoder {
                 1
             }
             START => {
+                self.found.push_back(Event::Quirk(Quirk::MissingTrailer));
                 self.complete();
                 self.begin();
                 1
@@ -240,28 +275,55 @@ impl Decoder {
     /// Adds content to the frame, or gives the frame up when that would pass the limit.
     fn keep(&mut self, content: &[u8]) -> bool {
         if self.frame.len() + content.len() > self.frame_bytes_max {
-            self.found.push_back(Event::Oversize { limit_bytes: self.frame_bytes_max });
-            self.frame = BytesMut::new();
+            self.give_up(content);
             self.state = State::Discarding;
             return false;
+        }
+        let needed = self.frame.len() + content.len();
+        if needed > self.frame.capacity() {
+            // Doubling, but never beyond the limit.
+            let capacity = needed.max(self.frame.capacity() * 2).min(self.frame_bytes_max);
+            self.frame.reserve_exact(capacity - self.frame.len());
         }
         self.frame.extend_from_slice(content);
         true
     }
 
+    /// Keeps the beginning of a frame that passed the limit, and nothing else of it.
+    fn give_up(&mut self, content: &[u8]) {
+        let mut begun = std::mem::take(&mut self.frame);
+        begun.truncate(BEGUN_BYTES.min(self.frame_bytes_max));
+        let room = BEGUN_BYTES.min(self.frame_bytes_max) - begun.len();
+        begun.extend_from_slice(&content[..content.len().min(room)]);
+        self.found.push_back(Event::Oversize { limit_bytes: self.frame_bytes_max, begun: Bytes::copy_from_slice(&begun) });
+    }
+
     fn complete(&mut self) {
         // Handed on whole: what is left of a large buffer must not stay with an idle connection.
-        let mut frame = std::mem::take(&mut self.frame).freeze();
+        let mut frame = Bytes::from(std::mem::take(&mut self.frame));
         if let Some(restart) = last_restart(&frame) {
+            self.found.push_back(Event::Quirk(Quirk::StartedAgain));
             self.found.push_back(Event::Truncated { bytes: restart });
             frame = frame.slice(restart + 1..);
         }
+        let odd = [
+            (Quirk::MarkInFrame, frame.starts_with(&BYTE_ORDER_MARK)),
+            (Quirk::EndByteInContent, memchr(END, &frame).is_some()),
+            (Quirk::StartByteInContent, memchr(START, &frame).is_some()),
+            (Quirk::EmptyFrame, frame.is_empty()),
+        ];
+        self.found.extend(odd.into_iter().filter(|(_, is_so)| *is_so).map(|(quirk, _)| Event::Quirk(quirk)));
         self.found.push_back(Event::Frame(frame));
     }
 
     fn report_noise(&mut self) {
         let noise = std::mem::take(&mut self.noise);
-        if noise.bytes > 0 && !noise.is_byte_order_mark() {
+        if noise.blank {
+            self.found.push_back(Event::Quirk(Quirk::BlankBetweenFrames));
+        }
+        if noise.is_byte_order_mark() {
+            self.found.push_back(Event::Quirk(Quirk::MarkBeforeFrame));
+        } else if noise.bytes > 0 {
             self.found.push_back(Event::Noise { bytes: noise.bytes });
         }
     }
@@ -288,11 +350,13 @@ fn last_restart(frame: &[u8]) -> Option<usize> {
 struct Noise {
     bytes: usize,
     mark_bytes: usize,
+    blank: bool,
 }
 
 impl Noise {
     fn add(&mut self, byte: u8) {
         if byte.is_ascii_whitespace() || byte == 0 {
+            self.blank = true;
             return;
         }
         if self.bytes == self.mark_bytes && BYTE_ORDER_MARK.get(self.mark_bytes) == Some(&byte) {

@@ -160,13 +160,11 @@ async fn exchange(connected: &mut Connected, message: &[u8], control_id: &str, p
 /// What an answer says of the message; none for an answer to another one, or one that says nothing.
 fn read_reply(frame: &[u8], control_id: &str) -> Option<Outcome> {
     let reply = Message::parse(frame).ok().and_then(|message| Reply::of(&message))?;
-    if reply.control_id == control_id && reply.code.is_accept() {
-        return Some(Outcome::Accepted { code: reply.code });
+    let is_named = reply.control_id == control_id;
+    match reply.code.is_accept() {
+        true if is_named => Some(Outcome::Accepted { code: reply.code }),
+        // A receiver that could not read MSH-10 refuses without naming it, and nothing else is outstanding.
+        false if is_named || reply.control_id.is_empty() => Some(Outcome::Refused { code: reply.code, text: reply.text, error_code: reply.error_code }),
+        true | false => None,
     }
-    // A receiver that could not read MSH-10 refuses without naming it, and nothing else is outstanding.
-    (!reply.code.is_accept() && (reply.control_id == control_id || reply.control_id.is_empty())).then(|| Outcome::Refused {
-        code: reply.code,
-        text: reply.text,
-        error_code: reply.error_code,
-    })
 }

@@ -279,6 +279,8 @@ pub enum BenchCommand {
         #[arg(long, default_value_t = 1_000_000)]
         messages: u64,
     },
+    /// Reading HL7 messages, on one core: admissions, large documents, acknowledgements.
+    Parse,
     /// Every figure of docs/performance.md.
     All,
 }

@@ -4,7 +4,7 @@
 //! not processed. For our own trouble no reply is sent at all.
 
 use super::message::Message;
-use super::part::Field;
+use super::part::{Component, Field, Repetition, Segment};
 use super::separators::Separators;
 use super::write::SegmentWriter;
 
@@ -80,6 +80,15 @@ impl AckCode {
         [Self::ApplicationAccept, Self::ApplicationError, Self::ApplicationReject, Self::CommitAccept, Self::CommitError, Self::CommitReject]
             .into_iter()
             .find(|known| known.code() == code.trim())
+    }
+
+    /// The same verdict in the family of codes a feed is answered with.
+    pub fn in_mode(self, mode: AckMode) -> Self {
+        match self {
+            Self::ApplicationAccept | Self::CommitAccept => mode.accept(),
+            Self::ApplicationError | Self::CommitError => mode.error(),
+            Self::ApplicationReject | Self::CommitReject => mode.reject(),
+        }
     }
 
     /// AA and CA alike: receivers asked for one send the other.
@@ -171,22 +180,37 @@ pub struct Acknowledgement<'a> {
     pub error: Option<ErrorDetail>,
 }
 
-/// The ACK for `message`, in its own delimiters: MSH-3/4 and MSH-5/6 swapped, MSH-11 and MSH-12 copied so that a test
-/// is never acknowledged as live, MSA-2 the control id as it was sent.
+/// The ACK for `message`, in its own delimiters: MSH-3/4 and MSH-5/6 swapped, MSH-11, MSH-12 and MSH-18 copied so that
+/// a test is never acknowledged as live, MSA-2 the control id as it was sent. MSH-9 has as many components as the
+/// version knows: `ACK` to 2.2, `ACK^A01` in 2.3, `ACK^A01^ACK` from 2.3.1. The reply itself is plain ASCII.
 pub fn acknowledge(message: &Message<'_>, reply: &Acknowledgement<'_>) -> Vec<u8> {
     let raw = |number: usize| message.field("MSH", number).value().text().unwrap_or_default();
     let separators = message.separators();
-    let trigger = message.field("MSH", 9).component(2).code();
-    let component = char::from(separators.component);
-    let message_type = trigger.map_or("ACK".to_owned(), |code| format!("ACK{component}{code}{component}ACK"));
-    let header =
-        ReplyHeader { parties: [raw(5), raw(6), raw(3), raw(4)], message_type: &message_type, processing_id: raw(11), version: raw(12), acknowledged: raw(10) };
+    let header = ReplyHeader {
+        parties: [raw(5), raw(6), raw(3), raw(4)],
+        message_type: &reply_type(message),
+        processing_id: raw(11),
+        version: raw(12),
+        charset: raw(18),
+        acknowledged: raw(10),
+    };
     write_reply(separators, &header, reply)
+}
+
+fn reply_type(message: &Message<'_>) -> String {
+    let separators = message.separators();
+    let component = char::from(separators.component);
+    let version = message.field("MSH", 12).value().text().unwrap_or_default();
+    match (message.field("MSH", 9).component(2).code(), version_number(version, separators)) {
+        (None, _) | (_, Some((2, ..=2, _) | (..=1, ..))) => "ACK".to_owned(),
+        (Some(trigger), Some((2, 3, 0))) => format!("ACK{component}{trigger}"),
+        (Some(trigger), _) => format!("ACK{component}{trigger}{component}ACK"),
+    }
 }
 
 /// The AR for bytes whose MSH cannot be read: nobody is named, nothing is copied.
 pub fn reject_unreadable(reply: &Acknowledgement<'_>) -> Vec<u8> {
-    let header = ReplyHeader { parties: [""; 4], message_type: "ACK", processing_id: "P", version: "2.4", acknowledged: "" };
+    let header = ReplyHeader { parties: [""; 4], message_type: "ACK", processing_id: "P", version: "2.4", charset: "", acknowledged: "" };
     write_reply(Separators::STANDARD, &header, reply)
 }
 
@@ -196,6 +220,7 @@ struct ReplyHeader<'a> {
     message_type: &'a str,
     processing_id: &'a str,
     version: &'a str,
+    charset: &'a str,
     acknowledged: &'a str,
 }
 
@@ -212,6 +237,7 @@ fn write_reply(separators: Separators, header: &ReplyHeader<'_>, reply: &Acknowl
         .text(10, reply.control_id)
         .raw(11, header.processing_id)
         .raw(12, header.version)
+        .raw(18, header.charset)
         .end();
     SegmentWriter::new("MSA", separators, &mut out).text(1, reply.code.code()).raw(2, header.acknowledged).text(3, reply.text.unwrap_or_default()).end();
     if let Some(error) = reply.error {
@@ -251,10 +277,16 @@ fn location_parts(location: Option<ErrorLocation>) -> [String; 3] {
 }
 
 fn is_2_5_or_later(version: &str, separators: Separators) -> bool {
+    version_number(version, separators).is_some_and(|number| number >= (2, 5, 0))
+}
+
+/// `(2, 3, 1)` from MSH-12; `None` when nothing was sent or its first component is no version.
+fn version_number(version: &str, separators: Separators) -> Option<(u32, u32, u32)> {
     let version = version.split(char::from(separators.component)).next().unwrap_or_default();
-    let mut numbers = version.trim().split('.').map(|part| part.parse::<u32>().unwrap_or(0));
-    let (major, minor) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    (major, minor) >= (2, 5)
+    let mut numbers = version.trim().split('.').map(|part| part.parse::<u32>());
+    let major = numbers.next()?.ok()?;
+    let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0);
+    Some((major, next(), next()))
 }
 
 /// MSH-15 or MSH-16 (table 0155).
@@ -293,8 +325,23 @@ pub struct Reply {
     pub control_id: String,
     /// MSA-3, escapes resolved. Written by others: may hold anything.
     pub text: Option<String>,
-    /// Table 0357 code from ERR, in either style.
+    /// Table 0357 code of the first error, in either style.
     pub error_code: Option<String>,
+    /// Every ERR segment and repetition.
+    pub errors: Vec<ReplyError>,
+}
+
+/// One error of a receiver's reply. Every text is the receiver's: it may hold anything.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReplyError {
+    /// Table 0357 code.
+    pub code: Option<String>,
+    /// Where in our message, as it was sent: `PID^1^3`.
+    pub location: Option<String>,
+    /// ERR-4: `E`, `W`, `I` or `F`; only from 2.5.
+    pub severity: Option<String>,
+    /// What the receiver says: ERR-8, ERR-7, the text of the code, or ERR-5.2.
+    pub text: Option<String>,
 }
 
 impl Reply {
@@ -302,14 +349,41 @@ impl Reply {
     /// with other types.
     pub fn of(message: &Message<'_>) -> Option<Self> {
         let msa = message.segment("MSA")?;
-        let err = |field: usize, component: usize| message.field("ERR", field).component(component).code();
+        let errors: Vec<ReplyError> = message.segments_named("ERR").flat_map(errors_of).collect();
         Some(Self {
             code: AckCode::of(msa.field(1).component(1).code()?)?,
             control_id: msa.field(2).value().code().unwrap_or_default().to_owned(),
             text: msa.field(3).value().code().map(|text| message.separators().unescape(text).into_owned()),
-            error_code: err(3, 1).or_else(|| err(1, 4)).map(str::to_owned),
+            error_code: errors.iter().find_map(|error| error.code.clone()),
+            errors,
         })
     }
+}
+
+/// From 2.5 one error to a segment; before, one to each repetition of ERR-1.
+fn errors_of(err: Segment<'_>) -> Vec<ReplyError> {
+    let text = |component: Component<'_>| component.decoded().map(std::borrow::Cow::into_owned);
+    let whole = |number: usize| err.field(number).value().code().map(str::to_owned);
+    if err.field(3).component(1).code().is_some() || err.field(2).component(1).code().is_some() {
+        let said = [err.field(8).component(1), err.field(7).component(1), err.field(3).component(2), err.field(5).component(2)];
+        return vec![ReplyError {
+            code: text(err.field(3).component(1)),
+            location: whole(2),
+            severity: text(err.field(4).component(1)),
+            text: said.into_iter().find_map(text),
+        }];
+    }
+    let old = |place: Repetition<'_>| {
+        let code = place.component(4);
+        let location: Vec<&str> = (1..=3).map_while(|number| place.component(number).code()).collect();
+        ReplyError {
+            code: text(code),
+            location: (!location.is_empty()).then(|| location.join("^")),
+            severity: None,
+            text: code.subcomponent(2).code().map(str::to_owned),
+        }
+    };
+    err.field(1).repetitions().filter(|place| place.value().code().is_some()).map(old).collect()
 }
 
 #[cfg(test)]

@@ -62,6 +62,61 @@ fn an_event_without_a_trigger_is_answered_with_a_bare_ack() {
 }
 
 #[test]
+fn the_reply_has_as_many_type_components_as_the_version_knows() {
+    for (version, expected) in [
+        ("2.1", "|ACK|"),
+        ("2.2", "|ACK|"),
+        ("2.3", "|ACK^A01|"),
+        ("2.3.1", "|ACK^A01^ACK|"),
+        ("2.3.1^AUS&&ISO^AS4700.2&&L", "|ACK^A01^ACK|"),
+        ("2.8", "|ACK^A01^ACK|"),
+        ("", "|ACK^A01^ACK|"),
+        ("x", "|ACK^A01^ACK|"),
+    ] {
+        let written = reply_to(&format!("MSH|^~\\&|A|B|C|D|2025||ADT^A01|7|P|{version}"), &ACCEPT);
+        assert!(written.contains(expected), "{version}: {written}");
+    }
+}
+
+#[test]
+fn the_character_set_is_copied() {
+    let written = reply_to("MSH|^~\\&|A|B|C|D|2025||ADT^A01|7|P|2.4||||||8859/1", &ACCEPT);
+    assert!(written.contains("|P|2.4||||||8859/1\rMSA|AA|7\r"), "{written}");
+}
+
+#[test]
+fn a_verdict_is_said_in_the_family_of_codes_agreed() {
+    use AckCode::{ApplicationAccept, ApplicationReject, CommitAccept, CommitError, CommitReject};
+    assert_eq!(ApplicationReject.in_mode(AckMode::Enhanced), CommitReject);
+    assert_eq!(CommitAccept.in_mode(AckMode::Original), ApplicationAccept);
+    assert_eq!(CommitError.in_mode(AckMode::Enhanced), CommitError);
+}
+
+#[test]
+fn what_we_write_as_an_error_reads_back() {
+    for version in ["2.3", "2.4", "2.5", "2.8"] {
+        let written = reply_to(&format!("MSH|^~\\&|A|B|C|D|2025||ADT^A01|7|P|{version}"), &missing_id(AckCode::ApplicationError));
+        let reply = Reply::of(&Message::parse(written.as_bytes()).expect("readable")).expect("reply");
+        assert_eq!(reply.error_code.as_deref(), Some("101"), "{version}");
+        assert_eq!(reply.text.as_deref(), Some("{\"issue\":\"a|b\"}"));
+        assert_eq!(reply.errors[0].location.as_deref(), Some("PID^1^3"));
+    }
+}
+
+#[test]
+fn every_error_of_a_reply_is_read() {
+    let read = |text: &str| Reply::of(&Message::parse(text.as_bytes()).expect("readable")).expect("reply").errors;
+    let old = read("MSH|^~\\&|||||2025||ACK|1|P|2.4\rMSA|AE|7\rERR|PID^1^3^101&Missing~PV1^1^^103\r");
+    assert_eq!(old.len(), 2);
+    assert_eq!((old[0].text.as_deref(), old[1].code.as_deref(), old[1].location.as_deref()), (Some("Missing"), Some("103"), Some("PV1^1")));
+    let new = read("MSH|^~\\&|||||2025||ACK|1|P|2.5\rMSA|AE|7\rERR||PID^1^3|101^Missing|E||||no id\rERR|||207|F\r");
+    assert_eq!(new.len(), 2);
+    assert_eq!((new[0].severity.as_deref(), new[0].text.as_deref()), (Some("E"), Some("no id")));
+    assert_eq!((new[1].code.as_deref(), new[1].location.as_deref()), (Some("207"), None));
+    assert!(read("MSH|^~\\&|||||2025||ACK|1|P|2.4\rMSA|AA|7\rERR|\r").is_empty());
+}
+
+#[test]
 fn replies_of_others_are_read_in_both_styles() {
     let read = |text: &str| Reply::of(&Message::parse(text.as_bytes()).expect("readable"));
     let old = read("MSH|^~\\&|||||2025||ACK|1|P|2.4\rMSA|AE|7|bad \\T\\ wrong\rERR|PID^1^3^101&x").expect("reply");

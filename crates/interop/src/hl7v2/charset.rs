@@ -21,8 +21,32 @@ pub struct Decoded<'a> {
     pub substituted: bool,
 }
 
+/// A character set by one of its HL7 names (table 0211): what a peer uses that leaves MSH-18 empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Charset(Label);
+
+impl Charset {
+    /// From `ASCII`, `8859/1` … `8859/15`, `ISO IR6`, `UNICODE UTF-8` …, in any case and with spaces around it. Of wide
+    /// characters nothing need be said: UTF-16 and UTF-32 are known by their first bytes.
+    pub fn named(name: &str) -> Option<Self> {
+        match label_named(name.trim().as_bytes()) {
+            Label::Absent | Label::Unknown => None,
+            known => Some(Self(known)),
+        }
+    }
+}
+
 /// Turns the bytes of one message into text. Never fails; a leading byte order mark is left out.
 pub fn decode(raw: &[u8]) -> Decoded<'_> {
+    decode_in(raw, None)
+}
+
+/// As [`decode`], with the character set that holds when MSH-18 names none.
+pub fn decode_in(raw: &[u8], default: Option<Charset>) -> Decoded<'_> {
+    let label = |raw| match (label(raw), default) {
+        (Label::Absent, Some(Charset(default))) => default,
+        (named, _) => named,
+    };
     if let Some(wide) = decode_wide(raw) {
         return wide;
     }
@@ -34,7 +58,8 @@ pub fn decode(raw: &[u8]) -> Decoded<'_> {
         utf8 => match (label(raw), utf8) {
             (Label::Named(encoding), _) => {
                 let (text, substituted) = encoding.decode_without_bom_handling(raw);
-                Decoded { text, charset: encoding.name(), mislabelled: false, substituted }
+                // By chance a text in a single-byte character set is hardly ever UTF-8.
+                Decoded { text, charset: encoding.name(), mislabelled: utf8.is_ok() && encoding.is_single_byte(), substituted }
             }
             (named, Ok(text)) => {
                 Decoded { text: Cow::Borrowed(text), charset: UTF_8.name(), mislabelled: matches!(named, Label::Ascii | Label::Unknown), substituted: false }
@@ -47,7 +72,7 @@ pub fn decode(raw: &[u8]) -> Decoded<'_> {
     }
 }
 
-#[derive(PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Label {
     Absent,
     Ascii,
@@ -70,7 +95,10 @@ fn label(raw: &[u8]) -> Label {
     };
     let rest = &raw[before + 1..end];
     let length = rest.iter().position(|&b| b == separator || b == b'~').unwrap_or(rest.len());
-    let name = rest[..length].trim_ascii();
+    label_named(rest[..length].trim_ascii())
+}
+
+fn label_named(name: &[u8]) -> Label {
     let is_any = |names: &[&str]| names.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()));
     if is_any(&["", "\"\""]) {
         Label::Absent
@@ -83,7 +111,9 @@ fn label(raw: &[u8]) -> Label {
             Some(part) => [b"iso-8859-", part].concat(),
             None => name.to_vec(),
         };
-        Encoding::for_label_no_replacement(&whatwg).map_or(Label::Unknown, Label::Named)
+        // A message whose header could be read byte by byte is in no UTF-16, whatever it says.
+        let known = Encoding::for_label_no_replacement(&whatwg).filter(|encoding| encoding.is_ascii_compatible());
+        known.map_or(Label::Unknown, Label::Named)
     }
 }
 
@@ -147,7 +177,31 @@ mod tests {
 
     #[test]
     fn an_unknown_label_falls_back_and_is_reported() {
-        assert_eq!(name_of(&labelled("KLINGON", "Zoë".as_bytes())), ("Zoë".into(), "UTF-8", true));
+        for label in ["KLINGON", "UNICODE UTF-16", "utf-16le"] {
+            assert_eq!(name_of(&labelled(label, "Zoë".as_bytes())), ("Zoë".into(), "UTF-8", true));
+        }
+    }
+
+    #[test]
+    fn where_msh_18_is_silent_the_peers_own_character_set_holds() {
+        let default = Charset::named(" 8859/15 ");
+        assert!(default.is_some() && Charset::named("KLINGON").is_none() && Charset::named("").is_none());
+        assert!(decode_in(&labelled("", b"\xA4"), default).text.ends_with('€'));
+        assert!(decode_in(&labelled("8859/1", b"\xA4"), default).text.ends_with('¤'));
+        let utf8 = decode_in(&labelled("", b"\xA4"), Charset::named("UNICODE UTF-8")).text.ends_with('¤');
+        assert!(utf8, "what is no UTF-8 is still read");
+    }
+
+    #[test]
+    fn every_part_of_iso_8859_is_known() {
+        for part in (1..=15).filter(|part| *part != 12) {
+            assert!(Charset::named(&format!("8859/{part}")).is_some(), "8859/{part}");
+        }
+    }
+
+    #[test]
+    fn utf8_under_a_single_byte_label_is_read_as_labelled_and_reported() {
+        assert_eq!(name_of(&labelled("8859/1", "Zoë".as_bytes())), ("ZoÃ«".into(), "windows-1252", true));
     }
 
     #[test]

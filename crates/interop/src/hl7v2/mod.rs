@@ -13,22 +13,29 @@ mod escape;
 mod message;
 mod nhs_number;
 mod part;
+mod path;
 mod person;
+mod quirk;
+mod scrub;
 mod separators;
 mod time;
 mod visit;
 pub mod write;
 
 pub use ack::{
-    AckCode, AckMode, Acknowledgement, Condition, ErrorCode, ErrorDetail, ErrorLocation, Reply, acknowledge, reject_unreadable, requested_acknowledgements,
+    AckCode, AckMode, Acknowledgement, Condition, ErrorCode, ErrorDetail, ErrorLocation, Reply, ReplyError, acknowledge, reject_unreadable,
+    requested_acknowledgements,
 };
 pub use adt::Adt;
-pub use charset::{Decoded, decode};
+pub use charset::{Charset, Decoded, decode, decode_in};
 pub use codes::{AdministrativeSex, PatientClass, ProcessingId, Trigger};
 pub use message::{Hl7Error, Message};
 pub use nhs_number::{NhsNumberCandidate, NhsNumberRule, TenDigits};
 pub use part::{Component, Field, Indexed, Repetition, Segment, Value};
+pub use path::{Path, PathError};
 pub use person::{Address, DeathSignal, PatientIdentifier, PersonName};
+pub use quirk::MessageQuirk;
+pub use scrub::Scrubber;
 pub use separators::{SeparatorFault, Separators};
 pub use time::{Clock, Hl7Time, Hl7TimeError, Precision, Zone};
 pub use visit::{Location, TimeSource, VisitTime};

@@ -8,6 +8,7 @@ mod calls;
 mod inbox;
 mod latency;
 mod load;
+mod parse;
 mod rebuild;
 mod system;
 mod transport;
@@ -63,6 +64,9 @@ pub async fn command(what: BenchCommand, on: Option<PathBuf>, seconds: Duration,
         }
         figures.extend(new);
     };
+    if all || matches!(what, BenchCommand::Parse) {
+        add(parse::parse(options.seconds)?);
+    }
     if let BenchCommand::Append { callers } = &what {
         add(append::append(&options, callers).await?);
     } else if all {

@@ -112,7 +112,11 @@ impl Open {
         let mut chunk = [0; 4_096];
         loop {
             if let Some(event) = self.decoder.poll() {
-                let Event::Frame(frame) = event else { bail!("the answer is no frame") };
+                let frame = match event {
+                    Event::Frame(frame) => frame,
+                    Event::Quirk(_) => continue,
+                    _ => bail!("the answer is no frame"),
+                };
                 let reply = Message::parse(&frame).map_err(|_| anyhow!("the answer is no HL7 message"))?;
                 return Reply::of(&reply).context("the answer acknowledges nothing");
             }

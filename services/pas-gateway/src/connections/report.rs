@@ -64,7 +64,8 @@ impl Entry {
                 advice: quirk.advice(),
             })
             .collect();
-        let newest = record.quirks.iter().max_by_key(|(_, seen)| seen.last_at).map(|(quirk, _)| (quirk.problem().to_owned(), quirk.advice()));
+        let harmful = record.quirks.iter().filter(|(quirk, _)| !quirk.is_harmless()).max_by_key(|(_, seen)| seen.last_at);
+        let newest = harmful.map(|(quirk, _)| (quirk.problem().to_owned(), quirk.advice()));
         let refused: u64 = record.replies.iter().filter(|(code, _)| matches!(**code, "AE" | "AR" | "CE" | "CR")).map(|(_, count)| count).sum();
         let refusals = (refused > 0).then(|| (format!("{refused} of {} messages were refused", record.frames), REFUSALS));
         let wrong = ended.and_then(Ended::problem).or(newest).or(refusals);

@@ -17,7 +17,7 @@ use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt, StreamExt};
 use hearthline_eventing::NotNow;
 use hearthline_interop::hl7v2::{AckCode, Adt, Message};
-use hearthline_interop::mllp::{Decoder, Event, encode};
+use hearthline_interop::mllp::{BEGUN_BYTES, Decoder, Event, Quirk as Framing, encode};
 use hearthline_runtime::tls::Identity;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -42,6 +42,9 @@ const HEADER_BYTES: usize = 2 * 1024;
 const LINGER: Duration = Duration::from_millis(500);
 /// How long a reply may take to be written once the gateway stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A frame that ended without its carriage return is taken after this silence.
+const SETTLE: Duration = Duration::from_secs(1);
 
 type Taken = Result<Option<Bytes>, NotNow>;
 
@@ -72,7 +75,7 @@ impl Terms {
 
     /// How often the clock is looked at.
     fn tick(&self) -> Duration {
-        (self.idle.map_or(self.partial_frame, |idle| idle.min(self.partial_frame)) / 4).clamp(Duration::from_millis(5), Duration::from_secs(5))
+        (self.idle.map_or(self.partial_frame, |idle| idle.min(self.partial_frame)) / 4).clamp(Duration::from_millis(5), SETTLE)
     }
 }
 
@@ -265,7 +268,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Ok(());
         }
         let quiet = self.progress.elapsed();
-        if self.decoder.is_mid_frame() {
+        if quiet >= SETTLE && self.decoder.settle() {
+            self.found.extend(std::iter::from_fn(|| self.decoder.poll()));
+        } else if self.decoder.is_mid_frame() {
             if quiet >= self.terms.partial_frame {
                 self.entry.quirk(Quirk::PartialFrame);
                 self.end(Ended::PartialFrame(self.terms.partial_frame));
@@ -280,25 +285,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn begin(&mut self, event: Event) {
+        let quirk = event.quirk();
         match event {
-            Event::Frame(frame) => self.begin_frame(frame),
-            Event::Oversize { .. } => {
+            Event::Frame(frame) => return self.begin_frame(frame),
+            Event::Oversize { begun, .. } => {
                 self.entry.framed();
-                self.refuse_size(Bytes::new());
+                return self.refuse_size(begun);
             }
-            Event::Noise { .. } => self.entry.quirk(Quirk::Noise),
-            Event::Truncated { .. } => self.entry.quirk(Quirk::BegunAnew),
             // Whatever it was, it cannot be answered as what it was: closing makes the sender send it again.
-            Event::MissingStart { .. } => {
-                self.entry.quirk(Quirk::MissingStart);
-                self.end(Ended::NotFramed);
-            }
+            Event::MissingStart { .. } => self.end(Ended::NotFramed),
+            Event::Noise { .. } | Event::Truncated { .. } | Event::Quirk(_) => {}
+        }
+        if let Some(quirk) = quirk {
+            self.identify_found();
+            self.entry.quirk(Quirk::Framing(quirk));
         }
     }
 
-    /// `begun` is what was read of it.
+    /// What is told of a stream before its first frame is told of that frame's peer.
+    fn identify_found(&mut self) {
+        if self.at.peer.is_some() {
+            return;
+        }
+        let next = self.found.iter().find_map(|event| if let Event::Frame(frame) = event { Some(frame.clone()) } else { None });
+        if let Some(frame) = next
+            && let Ok(message) = Message::parse(header(&frame[..frame.len().min(HEADER_BYTES)]).unwrap_or_default())
+        {
+            self.identify(&message);
+        }
+    }
+
+    /// `begun` is the beginning of the frame.
     fn refuse_size(&mut self, begun: Bytes) {
-        self.entry.quirk(Quirk::Oversize);
+        self.entry.quirk(Quirk::Framing(Framing::Oversize));
         let (gateway, at, limit) = (self.gateway.clone(), self.at.clone(), self.terms.frame_limit);
         let refusal = async move { gateway.refuse_oversized(&begun, limit, &at).await };
         self.push(Bytes::new(), None, None, tokio::spawn(refusal.with_current_subscriber()));
@@ -306,16 +325,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn begin_frame(&mut self, frame: Bytes) {
         self.entry.framed();
-        if frame.starts_with(&[0xEF, 0xBB, 0xBF]) {
-            self.entry.quirk(Quirk::ByteOrderMark);
-        }
         let line = header(&frame[..frame.len().min(HEADER_BYTES)]).unwrap_or(&frame);
         match Message::parse(line) {
             Ok(message) => {
                 self.identify(&message);
                 if frame.len() > self.terms.frame_limit {
-                    drop(message);
-                    return self.refuse_size(frame);
+                    return self.refuse_size(frame.slice(..frame.len().min(BEGUN_BYTES)));
                 }
             }
             // One in UTF-16 has no line end of one byte, and is read whole.

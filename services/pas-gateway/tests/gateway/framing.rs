@@ -7,6 +7,8 @@ use hearthline_interop::hl7v2::AckCode;
 use hearthline_interop::mllp;
 use hearthline_pas_gateway::mllp::Timings;
 use hearthline_pas_gateway::{Peer, Sends, sending};
+use hearthline_runtime::config::{LogFormat, Telemetry as Settings};
+use hearthline_runtime::telemetry::Telemetry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -64,7 +66,7 @@ async fn noise_is_skipped_and_a_byte_order_mark_is_read_over_and_both_are_told()
     sender.send_raw(b"\r\n keep alive? \r\n").await;
     assert_eq!(sender.exchange(&message(2)).await.0.control_id, "C2");
     let report = edge.connection();
-    assert_eq!(quirks(&report), [("byte_order_mark", 1), ("noise", 1)]);
+    assert_eq!(quirks(&report), [("blank_between_frames", 1), ("noise_between_frames", 1), ("mark_in_frame", 1)]);
     assert!(report.problem.is_some_and(|problem| problem.contains("between frames")) && report.advice.is_some());
 }
 
@@ -79,6 +81,17 @@ async fn a_frame_without_its_end_is_given_up_after_the_peers_time() {
     assert_eq!(report.state, "closed because a frame did not go on for 0.150 s");
     assert_eq!(quirks(&report), [("partial_frame", 1)]);
     assert_eq!(edge.world.rows().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frame_without_its_last_byte_is_answered_after_a_wait_and_told() {
+    let edge = edge(peers(), Timings::default()).await;
+    let mut sender = Sender::connect(edge.addresses[0]).await;
+    for n in 1..3 {
+        sender.send_raw(&[b"\x0b".as_slice(), &message(n), b"\x1c"].concat()).await;
+        assert_eq!(sender.reply().await.expect("a reply").0.control_id, format!("C{n}"));
+    }
+    assert_eq!(quirks(&edge.connection()), [("missing_trailer", 2)]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -273,6 +286,28 @@ async fn a_peer_is_known_at_its_own_listener_only() {
     let report = edge.end().await;
     assert_eq!((report.peer.as_deref(), quirks(&report)), (None, vec![("wrong_listener", 1)]));
     assert_eq!(Sender::connect(edge.addresses[1]).await.exchange(&theirs).await.0.code, AckCode::ApplicationAccept);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frames_and_quirks_are_counted_by_peer() {
+    let edge = edge(peers(), Timings::default()).await;
+    let settings = Settings { log_format: LogFormat::Text, log_level: "off".to_owned(), otlp_endpoint: None, service_name: "test".to_owned() };
+    let telemetry = Telemetry::start(&settings).expect("started");
+    edge.gateway.connections.measured_by(&telemetry.meter("hearthline"));
+    let mut sender = Sender::connect(edge.addresses[0]).await;
+    sender.send_raw(&[b"\xEF\xBB\xBF".as_slice(), &framed(&message(1))].concat()).await;
+    assert_eq!(sender.reply().await.expect("a reply").0.code, AckCode::ApplicationAccept);
+    assert_eq!(sender.exchange(b"not HL7 at all").await.0.code, AckCode::ApplicationReject);
+    let metrics = telemetry.render_metrics();
+    for (name, labels) in [
+        ("hearthline_mllp_frames_total", "reply=\"AA\""),
+        ("hearthline_mllp_frames_total", "reply=\"AR\""),
+        ("hearthline_mllp_quirks_total", "name=\"mark_before_frame\""),
+        ("hearthline_mllp_quirks_total", "name=\"unreadable\""),
+    ] {
+        let line = metrics.lines().find(|line| line.starts_with(name) && line.contains(labels)).unwrap_or_else(|| panic!("{name} {labels}: {metrics}"));
+        assert!(line.contains("peer=\"southampton\"") && line.ends_with(" 1"), "{line}");
+    }
 }
 
 #[test]
