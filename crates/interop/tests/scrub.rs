@@ -23,8 +23,10 @@ fn words(text: &str) -> impl Iterator<Item = String> + '_ {
     text.split(|c: char| !c.is_alphanumeric()).filter(|word| word.chars().count() >= 3).map(str::to_lowercase)
 }
 
-/// Field and, where only some components identify, those.
-const PERSON: [(&str, &[(usize, &[usize])]); 6] = [
+/// A field and, where only some components identify, those.
+type Place = (usize, &'static [usize]);
+
+const PERSON: [(&str, &[Place]); 6] = [
     (
         "PID",
         &[
@@ -112,7 +114,7 @@ fn left(message: &Message<'_>) -> (BTreeSet<String>, BTreeSet<String>) {
     for segment in message.segments() {
         let is_in = |table: &[(&str, &[usize])], number: usize| table.iter().any(|(id, fields)| *id == segment.id() && fields.contains(&number));
         for number in 1..80 {
-            let Some(value) = segment.field(number).value().text().filter(|_| !is_in(&CODED, number) && !(segment.id() == "MSH" && number < 3)) else {
+            let Some(value) = segment.field(number).value().text().filter(|_| !(is_in(&CODED, number) || segment.id() == "MSH" && number < 3)) else {
                 continue;
             };
             if is_in(&CODED_OR_TEXT, number) { coded.extend(words(value)) } else { plain.extend(words(value)) }
