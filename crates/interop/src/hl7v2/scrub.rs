@@ -32,6 +32,8 @@ pub struct Scrubber {
     fakes: Fakes,
     /// Eight-digit days on which somebody was born.
     births: HashSet<String>,
+    /// Values of persons in the file learned last: what is a name in one trust's file is a code in another's.
+    here: HashSet<String>,
     charset: Option<Charset>,
     pass: Pass,
 }
@@ -45,7 +47,7 @@ enum Pass {
 impl Scrubber {
     /// A run under a random key. The key makes the same fakes again: whoever has it can test a guess, so forget it.
     pub fn new(key: [u8; 32]) -> Self {
-        Self { fakes: Fakes::new(key), births: HashSet::new(), charset: None, pass: Pass::Learn }
+        Self { fakes: Fakes::new(key), births: HashSet::new(), here: HashSet::new(), charset: None, pass: Pass::Learn }
     }
 
     /// With the character set that holds where MSH-18 names none.
@@ -57,6 +59,7 @@ impl Scrubber {
     /// Notes what is to be replaced in a file, so that it is no fake in another.
     pub fn learn(&mut self, raw: &[u8]) {
         self.pass = Pass::Learn;
+        self.here.clear();
         self.walk(raw);
     }
 
@@ -73,8 +76,9 @@ impl Scrubber {
         self.fakes.persons.iter().map(String::as_str)
     }
 
-    /// Values learned that still stand in a file that was scrubbed: of persons outside the message structure, and of
-    /// free text outside codes. Must be none before a file is handed on. Personal data.
+    /// Values learned that still stand in the file that was scrubbed last: of persons outside the message structure, and of
+    /// free text outside codes. Must be none before a file is handed on. Numbers of three digits are not looked for: in
+    /// a long run every one of them is somebody's. Personal data.
     pub fn found_in(&mut self, scrubbed: &[u8]) -> Vec<String> {
         self.pass = Pass::Check(Vec::new());
         self.walk(scrubbed);
@@ -207,7 +211,8 @@ impl Scrubber {
         }
         if matches!(self.pass, Pass::Learn) && dates::moved(value, |_| 1).is_some() {
             self.births.extend(value.get(..8).filter(|day| day.bytes().all(|b| b.is_ascii_digit())).map(str::to_owned));
-            words_of(value).for_each(|word| self.note(word, Rule::Person));
+            // Not the year alone, nor the zone.
+            words_of(value).filter(|word| word.len() >= 6).for_each(|word| self.note(word, Rule::Person));
         }
         let mut last = None;
         for attempt in 0..16 {
@@ -224,10 +229,11 @@ impl Scrubber {
         if matches!(self.pass, Pass::Learn) {
             return ten_digits(value).is_some_and(|(_, digits)| is_valid(&digits));
         }
-        words_of(value).any(|word| self.fakes.persons.contains(&lower(word))) || ten_digits(value).is_some_and(|(_, digits)| is_valid(&digits))
+        words_of(value).any(|word| self.here.contains(&lower(word))) || ten_digits(value).is_some_and(|(_, digits)| is_valid(&digits))
     }
 
-    /// Replaces each run of letters and digits. Delimiters, blanks and escape sequences stay.
+    /// Replaces each run of letters and digits. Delimiters, blanks and escape sequences stay. Among a person's values only
+    /// what has a zone is a time and no number of somebody.
     fn tokens(&mut self, text: &str, escape: Option<u8>, rule: Rule, out: &mut String) {
         let mut rest = text;
         while let Some(next) = rest.chars().next() {
@@ -246,7 +252,7 @@ impl Scrubber {
             } else if !next.is_alphanumeric() {
                 out.push(next);
                 next.len_utf8()
-            } else if let Some(length) = dates::stamp_length(rest).filter(|_| rule == Rule::Text) {
+            } else if let Some(length) = dates::stamp_length(rest).filter(|&length| rule == Rule::Text || rest[..length].contains('+')) {
                 let stamp = &rest[..length];
                 let moved = if self.births.contains(&stamp[..8]) { self.birth(stamp) } else { self.event(stamp) };
                 out.push_str(&moved.unwrap_or_else(|| "0".repeat(length)));
@@ -270,7 +276,8 @@ impl Scrubber {
             Pass::Write => return self.fakes.of_token(word),
             Pass::Check(found) => {
                 let lower = lower(word);
-                if lower.chars().count() >= TOKEN_CHARS_MIN && self.fakes.is_source(&lower) {
+                let is_short_number = lower.len() == TOKEN_CHARS_MIN && lower.bytes().all(|b| b.is_ascii_digit());
+                if lower.chars().count() >= TOKEN_CHARS_MIN && !is_short_number && self.fakes.is_source(&lower) {
                     found.push(lower);
                 }
             }
@@ -319,6 +326,9 @@ impl Scrubber {
         }
         // A run of noughts says nothing.
         if lower.chars().count() >= TOKEN_CHARS_MIN && !root.is_empty() {
+            if rule != Rule::Text {
+                self.here.insert(lower.clone());
+            }
             set.insert(lower);
         }
     }

@@ -43,27 +43,40 @@ impl Fakes {
         if root.is_empty() {
             return token.to_owned();
         }
-        let fake = match self.given.get(root) {
-            Some(given) if !self.is_source(given) || given.chars().count() < TOKEN_CHARS_MIN => given.clone(),
-            _ => self.draw(root, zeros),
+        // What is left of a short number behind its noughts is not one to be recognised elsewhere.
+        let is_short = zeros > 0 && root.len() < TOKEN_CHARS_MIN;
+        let known = if is_short { &lower[..] } else { root };
+        let fake = match self.given.get(known) {
+            Some(given) if is_short || self.fits(given, zeros) => given.clone(),
+            _ => self.draw(known, root, zeros),
         };
-        let prefix = std::iter::repeat_n('0', zeros);
+        let missing = lower.chars().count().saturating_sub(fake.chars().count());
+        let prefix = std::iter::repeat_n('0', missing);
         prefix.chain(fake.chars()).zip(token.chars()).map(|(fake, source)| if source.is_uppercase() { upper(fake) } else { fake }).collect()
     }
 
-    fn draw(&mut self, root: &str, zeros: usize) -> String {
+    /// Whether a fake, with noughts before it, is no value that was read.
+    fn fits(&self, fake: &str, zeros: usize) -> bool {
+        let is_known = |text: &str| text.chars().count() >= TOKEN_CHARS_MIN && self.is_source(text);
+        !is_known(fake) && (zeros == 0 || !is_known(&format!("{}{fake}", "0".repeat(zeros))))
+    }
+
+    fn draw(&mut self, known: &str, root: &str, zeros: usize) -> String {
         let mut fake = String::new();
         for attempt in 0..TRIES {
+            // Few numbers have many noughts: when they are used up, the noughts go.
+            let (root, zeros) = if zeros > 0 && known.len() > root.len() && attempt > TRIES / 2 { (known, 0) } else { (root, zeros) };
             fake = shaped(root, zeros, &mut Stream::new(&self.key, root, attempt));
-            let known = self.is_source(&fake) || (zeros > 0 && self.is_source(&format!("{}{fake}", "0".repeat(zeros))));
             let is_name = is_known_segment(fake.to_ascii_uppercase().as_bytes());
-            if fake != root && !known && !is_name && !self.taken.contains(&fake) {
+            if fake != root && self.fits(&fake, zeros) && !is_name && !self.taken.contains(&fake) {
                 break;
             }
         }
         if root.chars().count() <= REMEMBERED_CHARS_MAX {
-            self.taken.insert(fake.clone());
-            self.given.insert(root.to_owned(), fake.clone());
+            if fake.chars().count() > TOKEN_CHARS_MIN {
+                self.taken.insert(fake.clone());
+            }
+            self.given.insert(known.to_owned(), fake.clone());
         }
         fake
     }
