@@ -52,7 +52,7 @@ struct SharedRecordCarrier {
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct HospitalCarrier {
-    #[prost(oneof = "hospital_event::Fact", tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25")]
+    #[prost(oneof = "hospital_event::Fact", tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26")]
     fact: Option<hospital_event::Fact>,
 }
 
@@ -220,8 +220,10 @@ fn of_hospital(fact: Option<hospital_event::Fact>) -> Result<Option<Told>, Unrea
             Told::Gap { gap: needed(&f.gap_id, "a gap id")?, fact: GapFact::Opened { feed: f.feed, facility: f.facility_ods, from: f.from_us } }
         }
         F::FeedGapClosed(f) => Told::Gap { gap: needed(&f.gap_id, "a gap id")?, fact: GapFact::Closed { until: f.until_us, filled: f.filled } },
-        // What follows from these is the directory's to decide.
-        F::PatientsMerged(_) | F::DeathReported(_) | F::TaskOpened(_) | F::TaskClosed(_) | F::PersonalDataDestroyed(_) => return Ok(None),
+        // What follows from the first two is the directory's to decide; a report alone is for the gateway.
+        F::PatientsMerged(_) | F::DeathReported(_) | F::VisitReported(_) | F::TaskOpened(_) | F::TaskClosed(_) | F::PersonalDataDestroyed(_) => {
+            return Ok(None);
+        }
     }))
 }
 

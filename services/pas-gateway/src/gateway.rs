@@ -192,13 +192,13 @@ impl Gateway {
                 }
                 (holder.owner, visit, facts.len() as u64)
             }
-            None => (StreamId::from_bytes(hearthline_runtime::service::fresh_id()), Visit::Unknown, 0),
+            None => (StreamId::from_bytes(hearthline_runtime::service::fresh_id()), Visit::default(), 0),
         };
         let stranger = if who == Who::Disagrees { "the date of birth is not the resident's" } else { "nobody of the directory" };
         if subject.is_none() && found.visit.is_none() {
             return Ok(Verdict::row(HELD, stranger));
         }
-        let is_known = matches!(subject, Some(Subject::Resident { .. })) || visit.stay().is_some_and(|stay| stay.resident.is_some());
+        let is_known = matches!(subject, Some(Subject::Resident { .. })) || visit.resident().is_some();
         let mut verdict = match decide(&visit, &reported, subject.as_ref()) {
             Ok(events) => {
                 let is_new = found.visit.is_none();

@@ -1,9 +1,11 @@
 //! From an HL7 message to what the gateway asks of it, or to the reason why it can never be taken.
 
 use crate::domain::place::PatientAddress;
-use crate::domain::{Arrival, Details, Moment, Report, Reported, VisitClass};
+use crate::domain::{Arrival, Details, Moment, Order, Report, Reported, VisitClass};
 use crate::peer::Peer;
-use hearthline_interop::hl7v2::{AckCode, Adt, ErrorCode, ErrorDetail, ErrorLocation, Hl7Time, Message, PatientClass, ProcessingId, Trigger, VisitTime, Zone};
+use hearthline_interop::hl7v2::{
+    AckCode, Adt, ErrorCode, ErrorDetail, ErrorLocation, Hl7Time, Hl7TimeError, Message, PatientClass, Precision, ProcessingId, Trigger, VisitTime, Zone,
+};
 use hearthline_nhs::{AdmissionMethod, ArrivalMode, DateOfBirth, DischargeDestination, NhsNumber, NhsNumberStatus, OdsCode, Postcode, SourceOfAdmission};
 use jiff::civil::Date;
 
@@ -71,6 +73,7 @@ pub struct Reading {
     /// What tells the visit from others: its number, or patient and time of admission. Not for logs.
     pub visit: Option<VisitName>,
     pub at: Moment,
+    pub order: Order,
     pub nhs_number_status: String,
 }
 
@@ -93,6 +96,7 @@ impl Reading {
             facility: self.peer.facility_ods.to_string(),
             trigger: self.trigger.clone(),
             at: self.at.clone(),
+            order: self.order,
             nhs_number_status: self.nhs_number_status.clone(),
             report: report.clone(),
         })
@@ -155,6 +159,7 @@ pub fn read(message: &Message<'_>, peers: &[Peer], live_only: bool) -> Result<Re
         visit,
         patient,
         at,
+        order: order(&adt),
         nhs_number_status: status.and_then(|s| NhsNumberStatus::parse(s).ok()).map(|s| s.code().to_owned()).unwrap_or_default(),
     })
 }
@@ -189,6 +194,7 @@ fn matter(adt: &Adt<'_>, message: &Message<'_>) -> Result<Matter, Refusal> {
         Trigger::A08 if has_visit && adt.visit_id().is_some() => Ok(Matter::Visit(Report::Change(details(adt)))),
         Trigger::A03 => visit(Report::Discharge {
             destination: national(adt.discharge_destination(), |code| DischargeDestination::parse(code).map(|d| d.as_str().to_owned())),
+            method: String::new(),
             died,
         }),
         Trigger::A11 => visit(Report::CancelAdmission),
@@ -250,7 +256,7 @@ fn patient(adt: &Adt<'_>, nhs_number: Option<NhsNumber>) -> Patient {
     let death = adt.death().map(|signal| {
         let time = signal.time.and_then(|time| Hl7Time::parse(time).ok());
         let on = signal.time.and_then(|time| DateOfBirth::parse(time).ok()).map(|day| day.date());
-        Death { on, at_us: time.filter(|t| t.precision > hearthline_interop::hl7v2::Precision::Day).map(|t| t.instant_us) }
+        Death { on, at_us: time.filter(|t| t.precision > Precision::Day).map(|t| t.instant_us) }
     });
     Patient {
         key: nhs_number.as_ref().map_or(local, |number| number.as_str().to_owned()),
@@ -278,6 +284,11 @@ fn visit_name(adt: &Adt<'_>, patient: &Patient, matter: &Matter, at: &Moment) ->
     let admitted = adt.admitted_at().ok().flatten().map(|t| t.instant_us);
     let admitted = admitted.or(matches!(matter, Matter::Visit(Report::Opening(_))).then_some(at.at_us));
     admitted.filter(|_| !patient.key.is_empty()).map(|at_us| VisitName(format!("admission\0{}\0{at_us}", patient.key)))
+}
+
+fn order(adt: &Adt<'_>) -> Order {
+    let exact = |time: Result<Option<Hl7Time<'_>>, Hl7TimeError>| time.ok().flatten().filter(|t| t.precision > Precision::Day).map(|t| t.instant_us);
+    Order { occurred_us: exact(adt.occurred_at()), recorded_us: exact(adt.recorded_at()), sent_us: exact(adt.sent_at()) }
 }
 
 fn when<'m>(adt: &Adt<'m>) -> Option<VisitTime<'m>> {
