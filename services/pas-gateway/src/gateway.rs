@@ -291,6 +291,7 @@ impl Gateway {
                         name: row.text(1).to_owned(),
                         first_line: row.text(2).to_owned(),
                         postcode: Postcode::parse(row.text(3)).ok()?,
+                        uprn: String::new(),
                     })
                 })
                 .collect();

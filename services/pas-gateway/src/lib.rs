@@ -13,13 +13,17 @@
 //! address in an event or in clear anywhere, a stranger's message after fourteen days.
 
 pub mod domain;
+pub mod explain;
 pub mod gateway;
 pub mod http;
 pub mod inbound;
 pub mod inbox;
 pub mod mllp;
+pub mod national;
 pub mod peer;
+pub mod profile;
 pub mod reading;
+pub mod sheet;
 mod tags;
 pub mod timers;
 pub mod view;
