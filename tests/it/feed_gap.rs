@@ -12,7 +12,6 @@ use hearthline_pas_gateway::gateway::Gateway;
 use hearthline_runtime::auth::Role;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Beside the feed that the hub listens to on its socket: one of the same hospital, whose messages lie in the inbox as if they had come days ago.
@@ -43,7 +42,7 @@ impl Watch {
     fn on(hub: &System) -> Self {
         let peer = Peer { silence: Some(Duration::from_secs(3_600)), ..Peer::new(FEED, OdsCode::parse(HOSPITAL).expect("a code")) };
         let kernel = hub.kernel("pas-gateway").clone();
-        let gateway = Gateway { kernel, peers: Arc::new(vec![peer]), live: false, refused: Arc::default(), connections: Default::default() };
+        let gateway = Gateway::new(kernel, vec![peer], false, 14);
         Watch { gateway, remembered: bytes::Bytes::new() }
     }
 
@@ -60,7 +59,7 @@ impl Watch {
             let (id, received_at) = (*uuid::Uuid::now_v7().as_bytes(), at.unwrap_or(own).as_microsecond());
             let mut digest = [0; 32];
             digest[..16].copy_from_slice(&id);
-            inbox.push(InboxChange::Receive(InboxRow {
+            inbox.push(InboxChange::Receive(Box::new(InboxRow {
                 id,
                 received_at,
                 outgoing: false,
@@ -82,7 +81,7 @@ impl Watch {
                 stream: None,
                 resident: None,
                 traceparent: None,
-            }));
+            })));
             own += minutes(30);
         }
         self.append(Unit { inbox, ..Unit::default() }).await;

@@ -44,6 +44,7 @@ const CLEAR_TEXT: &[(&str, &str)] = &[
     ("VisitClosed", "discharge_destination discharge_method trigger"),
     ("VisitOpened", "feed facility_ods site_ods arrival_mode_code admission_method source_of_admission trigger nhs_number_status"),
     ("VisitReopened", "trigger"),
+    ("VisitReport", "trigger admission_method source_of_admission site_ods arrival_mode_code discharge_destination discharge_method nhs_number_status"),
     ("VisitTransferred", "admission_method site_ods trigger source_of_admission"),
 ];
 

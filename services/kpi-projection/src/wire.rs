@@ -52,7 +52,7 @@ struct SharedRecordCarrier {
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct HospitalCarrier {
-    #[prost(oneof = "hospital_event::Fact", tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 32, 33, 34")]
+    #[prost(oneof = "hospital_event::Fact", tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 32, 33, 34")]
     fact: Option<hospital_event::Fact>,
 }
 
@@ -225,6 +225,8 @@ fn of_hospital(fact: Option<hospital_event::Fact>) -> Result<Option<Told>, Unrea
         F::FeedGapClosed(f) => Told::Gap { gap: needed(&f.gap_id, "a gap id")?, fact: GapFact::Closed { until: f.until_us, filled: f.filled } },
         // What follows from these is the directory's to decide.
         F::PatientsMerged(_) | F::DeathReported(_) => return Ok(None),
+        // For the gateway alone: it keeps reports in the order of their times.
+        F::VisitReported(_) => return Ok(None),
         // Where a feed counts, and since when, is configuration (`[[kpi.coverage]]`).
         F::FeedPromoted(_) | F::FeedDemoted(_) => return Ok(None),
         F::TaskOpened(_) | F::TaskClosed(_) | F::PersonalDataDestroyed(_) => return Ok(None),

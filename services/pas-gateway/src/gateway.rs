@@ -155,7 +155,7 @@ fn on_visit(lasting: &Lasting, reading: &Reading, known: &Known, found: Option<&
         Who::Resident { id, home, confidence } => Some(Subject::Resident { id, home, confidence }),
         Who::Stranger | Who::Disagrees => place(reading, known),
     };
-    let unknown = Visit::Unknown;
+    let unknown = Visit::default();
     let (stream, visit, expected) = match found {
         Some(found) => (found.stream, &found.visit, found.version),
         None => (StreamId::from_bytes(hearthline_runtime::service::fresh_id()), &unknown, 0),
@@ -166,7 +166,7 @@ fn on_visit(lasting: &Lasting, reading: &Reading, known: &Known, found: Option<&
     if subject.is_none() && is_new {
         return Verdict::row(HELD, stranger);
     }
-    let is_known = matches!(subject, Some(Subject::Resident { .. })) || visit.stay().is_some_and(|stay| stay.resident.is_some());
+    let is_known = matches!(subject, Some(Subject::Resident { .. })) || visit.resident().is_some();
     let mut verdict = match decide(visit, &reported, subject.as_ref()) {
         Ok(events) => {
             let work = Some(VisitWork { stream, expected, events, is_new });

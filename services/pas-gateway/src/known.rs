@@ -107,8 +107,14 @@ impl Gateway {
         let head = "select id, name, first_line, postcode from homes where postcode";
         for row in query_among(self.kernel.store.as_ref(), head, &[], &postcodes, "").await? {
             let Ok(postcode) = Postcode::parse(row.text(3)) else { continue };
-            let home =
-                HomeAddress { id: HomeId::from_bytes(row.id(0)), name: row.text(1).to_owned(), first_line: row.text(2).to_owned(), postcode: postcode.clone() };
+            let home = HomeAddress {
+                id: HomeId::from_bytes(row.id(0)),
+                name: row.text(1).to_owned(),
+                first_line: row.text(2).to_owned(),
+                postcode: postcode.clone(),
+                // The directory does not say it yet.
+                uprn: String::new(),
+            };
             known.homes.entry(postcode.as_str().to_owned()).or_default().push(home);
         }
         Ok(())

@@ -103,5 +103,5 @@ fn every_sign_of_death_is_a_death() {
     ] {
         assert!(reading(&adt(trigger, &format!("{pid}\r{pv1}"))).expect("taken").patient.death.is_some(), "{trigger} {pid}");
     }
-    assert_eq!(reading(&adt("A31", "PID|1||1^^^RHM^MR")).expect("taken").matter, Matter::Nothing("an event that is not interpreted"));
+    assert_eq!(reading(&adt("A31", "PID|1||1^^^RHM^MR")).expect("taken").matter, Matter::Nothing("a person's details, which the directory keeps"));
 }

@@ -83,6 +83,11 @@ pub enum Hl7TimeError {
 impl<'m> Hl7Time<'m> {
     /// Reads one time; spaces around it are ignored. For a field, pass its first component.
     pub fn parse(raw: &'m str) -> Result<Self, Hl7TimeError> {
+        Self::parse_in(raw, &LONDON)
+    }
+
+    /// The same, where times without an offset are the wall clock of another zone; [`Zone::EuropeLondon`] then stands for that one.
+    pub fn parse_in(raw: &'m str, wall: &TimeZone) -> Result<Self, Hl7TimeError> {
         let (clock_text, zone) = split_zone(raw.trim())?;
         let (digits, fraction) = match clock_text.split_once('.') {
             Some((digits, fraction)) => (digits, Some(fraction)),
@@ -115,7 +120,7 @@ impl<'m> Hl7Time<'m> {
                 (offset.to_timestamp(local), Clock::Unique)
             }
             Zone::EuropeLondon => {
-                let ambiguous = LONDON.to_ambiguous_timestamp(local);
+                let ambiguous = wall.to_ambiguous_timestamp(local);
                 let clock = match ambiguous.offset() {
                     AmbiguousOffset::Unambiguous { .. } => Clock::Unique,
                     AmbiguousOffset::Fold { .. } => Clock::Ambiguous,

@@ -173,7 +173,7 @@ impl Telling {
     }
 
     pub fn cancelled(&mut self, visit: Id, at: i64) {
-        let cancelled = hospital::VisitCancelled { cancelled_at_us: at, trigger: "A11".to_owned() };
+        let cancelled = hospital::VisitCancelled { cancelled_at_us: at, trigger: "A11".to_owned(), report: None };
         self.tell::<hospital::HospitalEvent>(visit, at, cancelled);
     }
 

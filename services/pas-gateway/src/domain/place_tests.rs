@@ -1,11 +1,17 @@
 use super::*;
 
 fn home(n: u8, name: &str, line: &str) -> HomeAddress {
-    HomeAddress { id: HomeId::from_bytes([n; 16]), name: name.into(), first_line: line.into(), postcode: Postcode::parse("SO16 6YD").expect("valid") }
+    HomeAddress {
+        id: HomeId::from_bytes([n; 16]),
+        name: name.into(),
+        first_line: line.into(),
+        postcode: Postcode::parse("SO16 6YD").expect("valid"),
+        uprn: format!("1000{n}"),
+    }
 }
 
 fn at(lines: &[&str], postcode: &str) -> PatientAddress {
-    PatientAddress { lines: lines.iter().map(|l| (*l).to_owned()).collect(), postcode: Postcode::parse(postcode).ok() }
+    PatientAddress { lines: lines.iter().map(|l| (*l).to_owned()).collect(), postcode: Postcode::parse(postcode).ok(), uprn: None }
 }
 
 #[test]
@@ -40,4 +46,29 @@ fn of_two_homes_with_one_postcode_the_address_decides_and_a_code_does_not() {
     assert_eq!(id(home_at(&at(&["Ash Court"], "SO16 6YD"), "", &both)), Some(HomeId::from_bytes([2; 16])));
     assert_eq!(id(home_at(&at(&["12 High Street", "formerly Ash Court"], "SO16 6YD"), "54", &both)), None);
     assert_eq!(id(home_at(&at(&["somewhere"], "SO16 6YD"), "54", &both)), None);
+}
+
+#[test]
+fn the_strongest_ground_decides_and_says_what_agreed() {
+    let homes =
+        [home(1, "Oak Lodge", "12 High Street"), HomeAddress { postcode: Postcode::parse("SO16 6YE").expect("valid"), ..home(2, "Ash Court", "1 Low Lane") }];
+    let id = |n: u8| HomeId::from_bytes([n; 16]);
+    let elsewhere = at(&["somewhere"], "PO1 1AA");
+    let by_uprn = PatientAddress { uprn: Some("0010002".into()), ..elsewhere.clone() };
+    let (near_oak, in_oak) = (at(&["somewhere"], "SO16 6YD"), at(&["Oak Lodge"], "SO16 6YD"));
+    for (registered, addresses, source, destination, expected) in [
+        (Some(id(3)), &[in_oak.clone()][..], "", "", Some((id(3), ResolverRule::NhsNumber, Confidence::High))),
+        (None, &[in_oak.clone(), by_uprn.clone()], "", "", Some((id(2), ResolverRule::HomeUprn, Confidence::High))),
+        (None, &[elsewhere.clone(), in_oak.clone()], "", "", Some((id(1), ResolverRule::HomeAddress, Confidence::High))),
+        (None, &[near_oak.clone()], "85", "19", Some((id(1), ResolverRule::CareHomeCode, Confidence::Medium))),
+        (None, &[near_oak.clone()], "19", "65", Some((id(1), ResolverRule::HomePostcode, Confidence::Low))),
+        (None, &[near_oak.clone()], "19", "19", None),
+        (None, &[near_oak.clone()], "", "", None),
+        (None, &[elsewhere.clone()], "54", "54", None),
+        (None, &[], "54", "", None),
+    ] {
+        let found = place(registered, &Signs { addresses, source, destination }, &homes);
+        assert!(found.as_ref().is_none_or(|place| !place.evidence.is_empty()));
+        assert_eq!(found.map(|place| (place.home, place.rule, place.confidence)), expected, "{source} {destination}");
+    }
 }

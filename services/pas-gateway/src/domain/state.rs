@@ -1,74 +1,133 @@
-//! A visit as its events have it.
+//! A visit as its events have it: all that was said of it, in the order of its times.
 
+use super::course::Course;
 use super::events::Event;
-use super::{ResolverRule, VisitClass};
+use super::{Details, Order, Report, Statement, Subject};
 use hearthline_nhs::{HomeId, ResidentId};
 
-/// What is known of a visit that was opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stay {
-    pub resident: Option<ResidentId>,
-    pub home: Option<HomeId>,
-    pub class: VisitClass,
-    pub admission_method: String,
-    pub source: String,
-    pub site: String,
-    /// What first tied it to anybody.
-    pub rule: ResolverRule,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Visit {
-    #[default]
-    Unknown,
-    Open(Stay),
-    Closed(Stay),
-    Cancelled(Stay),
+pub struct Visit {
+    /// In order.
+    statements: Vec<Statement>,
+    /// From here on events without a statement repeat what statements say.
+    has_statements: bool,
 }
 
 impl Visit {
-    pub fn stay(&self) -> Option<&Stay> {
-        match self {
-            Visit::Unknown => None,
-            Visit::Open(stay) | Visit::Closed(stay) | Visit::Cancelled(stay) => Some(stay),
+    pub fn statements(&self) -> &[Statement] {
+        &self.statements
+    }
+
+    pub fn course(&self) -> Course {
+        Course::of(&self.statements)
+    }
+
+    /// Something was heard that a visit begins with.
+    pub fn has_begun(&self) -> bool {
+        self.statements.iter().any(|statement| statement.report.begins())
+    }
+
+    pub fn resident(&self) -> Option<ResidentId> {
+        self.course().resident()
+    }
+
+    pub fn home(&self) -> Option<HomeId> {
+        self.course().home()
+    }
+
+    /// Why a report changes no state, where that is because it contradicts what is known by its time.
+    pub fn contradiction(&self, statement: &Statement) -> Option<&'static str> {
+        let before = self.statements.partition_point(|s| s.order.key() <= statement.order.key());
+        Course::of(&self.statements[..before]).contradiction(&statement.report)
+    }
+
+    pub fn evolve(mut self, event: &Event) -> Self {
+        match event.statement() {
+            Some(statement) => {
+                self.has_statements = true;
+                self.insert(statement.clone());
+            }
+            None if !self.has_statements => {
+                let latest = self.statements.last().map(|s| s.order).unwrap_or_default();
+                if let Some(statement) = recorded_without(event, self.course().subject, latest) {
+                    self.insert(statement);
+                }
+            }
+            None => {}
+        }
+        self
+    }
+
+    /// Behind those of the same time. One that is there already gets the better knowledge of whose it is.
+    pub(super) fn insert(&mut self, statement: Statement) {
+        match self.position(&statement) {
+            Some(at) => {
+                let known = &mut self.statements[at].subject;
+                if known.is_none() || matches!(statement.subject, Some(Subject::Resident { .. })) {
+                    *known = statement.subject;
+                }
+            }
+            None => {
+                let at = self.statements.partition_point(|s| s.order.key() <= statement.order.key());
+                self.statements.insert(at, statement);
+            }
         }
     }
 
-    fn map(self, change: impl FnOnce(Stay) -> Stay) -> Self {
-        match self {
-            Visit::Unknown => Visit::Unknown,
-            Visit::Open(stay) => Visit::Open(change(stay)),
-            Visit::Closed(stay) => Visit::Closed(change(stay)),
-            Visit::Cancelled(stay) => Visit::Cancelled(change(stay)),
-        }
+    /// The statement itself, whoever it was thought to be about.
+    pub(super) fn position(&self, statement: &Statement) -> Option<usize> {
+        let same = |s: &Statement| (s.at_us, s.order, &s.trigger, &s.report) == (statement.at_us, statement.order, &statement.trigger, &statement.report);
+        self.statements.iter().position(same)
     }
+}
 
-    fn into_stay(self) -> Option<Stay> {
-        match self {
-            Visit::Unknown => None,
-            Visit::Open(stay) | Visit::Closed(stay) | Visit::Cancelled(stay) => Some(stay),
-        }
-    }
-
-    pub fn evolve(self, event: &Event) -> Self {
-        match event {
-            Event::VisitOpened(o) => Visit::Open(Stay {
-                resident: o.resident,
-                home: o.home,
-                class: o.class,
+/// What an event says that was recorded before statements were kept.
+fn recorded_without(event: &Event, subject: Option<Subject>, latest: Order) -> Option<Statement> {
+    let statement = |trigger: &str, at_us: i64, report: Report, subject: Option<Subject>| Statement {
+        trigger: trigger.to_owned(),
+        at_us,
+        order: Order { occurred_us: Some(at_us), recorded_us: None, sent_us: None },
+        nhs_number_status: String::new(),
+        report,
+        subject,
+    };
+    Some(match event {
+        Event::VisitOpened(o, _) => {
+            let subject = match (o.resident, o.home) {
+                (Some(id), home) => Some(Subject::Resident { id, home, confidence: o.confidence }),
+                (None, Some(home)) => Some(Subject::Home { home, rule: o.rule, confidence: o.confidence }),
+                (None, None) => None,
+            };
+            let details = Details {
+                class: Some(o.class),
                 admission_method: o.admission_method.clone(),
                 source: o.source.clone(),
                 site: o.site.clone(),
-                rule: o.rule,
-            }),
-            Event::VisitTransferred { class, admission_method, source, site, .. } => {
-                self.map(|stay| Stay { class: *class, admission_method: admission_method.clone(), source: source.clone(), site: site.clone(), ..stay })
-            }
-            Event::VisitClosed { .. } => self.into_stay().map_or(Visit::Unknown, Visit::Closed),
-            Event::VisitReopened { .. } => self.into_stay().map_or(Visit::Unknown, Visit::Open),
-            Event::VisitCancelled { .. } => self.into_stay().map_or(Visit::Unknown, Visit::Cancelled),
-            Event::VisitIdentified { resident, home, .. } => self.map(|stay| Stay { resident: Some(*resident), home: home.or(stay.home), ..stay }),
-            Event::PatientsMerged { .. } | Event::DeathReported { .. } => self,
+                arrival: o.arrival,
+                arrival_code: o.arrival_code.clone(),
+            };
+            Statement { nhs_number_status: o.nhs_number_status.clone(), ..statement(&o.trigger, o.admitted_at_us, Report::Opening(details), subject) }
         }
-    }
+        Event::VisitTransferred { class, admission_method, source, site, at_us, trigger, .. } => {
+            let details =
+                Details { class: Some(*class), admission_method: admission_method.clone(), source: source.clone(), site: site.clone(), ..Details::NONE };
+            statement(trigger, *at_us, Report::Change(details), None)
+        }
+        Event::VisitClosed { at_us, destination, method, died, trigger, .. } => {
+            statement(trigger, *at_us, Report::Discharge { destination: destination.clone(), method: method.clone(), died: *died }, None)
+        }
+        Event::VisitCancelled { at_us, trigger, .. } => statement(trigger, *at_us, Report::CancelAdmission, None),
+        Event::VisitReopened { at_us, trigger, .. } => statement(trigger, *at_us, Report::CancelDischarge, None),
+        Event::VisitIdentified { resident, home, confidence, .. } => {
+            let home = home.or(match subject {
+                Some(Subject::Resident { home, .. }) => home,
+                Some(Subject::Home { home, .. }) => Some(home),
+                None => None,
+            });
+            let who = Subject::Resident { id: *resident, home, confidence: *confidence };
+            // It said whose the visit is, not when anything happened: as of the latest by then.
+            Statement { order: latest, ..statement("", 0, Report::Change(Details::NONE), Some(who)) }
+        }
+        Event::VisitReported(_) | Event::PatientsMerged { .. } | Event::DeathReported { .. } => return None,
+    })
 }

@@ -1,0 +1,156 @@
+//! The interface sheet that a trust and the operator sign: what is sent where, what is read of it, how it is answered, how it is tried.
+
+use crate::explain;
+use crate::national::Item;
+use crate::peer::{Accepts, Acknowledgement, Mode, Peer};
+use crate::profile::{Profile, ProfileStatus};
+use std::fmt::Write as _;
+
+const TRIGGERS: &[(&str, &str)] = &[
+    ("A01", "PV1-44, else EVN-6, EVN-2, MSH-7"),
+    ("A02", "EVN-6, else EVN-2, MSH-7"),
+    ("A03", "PV1-45, else EVN-6, EVN-2, MSH-7"),
+    ("A04", "PV1-44, else EVN-6, EVN-2, MSH-7"),
+    ("A05", "PV2-8, else EVN-6, EVN-2, MSH-7"),
+    ("A06", "EVN-6, else EVN-2, MSH-7"),
+    ("A07", "EVN-6, else EVN-2, MSH-7"),
+    ("A08", "EVN-6, else EVN-2, MSH-7"),
+    ("A11", "EVN-6, else EVN-2, MSH-7"),
+    ("A12", "EVN-6, else EVN-2, MSH-7"),
+    ("A13", "EVN-6, else EVN-2, MSH-7"),
+    ("A28", "EVN-6, else EVN-2, MSH-7"),
+    ("A31", "EVN-6, else EVN-2, MSH-7"),
+    ("A34", "EVN-6, else EVN-2, MSH-7"),
+    ("A38", "EVN-6, else EVN-2, MSH-7"),
+    ("A40", "EVN-6, else EVN-2, MSH-7"),
+    ("A42", "EVN-6, else EVN-2, MSH-7"),
+    ("A45", "EVN-6, else EVN-2, MSH-7"),
+    ("A47", "EVN-6, else EVN-2, MSH-7"),
+];
+
+/// The sheet as Markdown. `address`: where the peer's listener is reached.
+pub fn spec(peer: &Peer, profile: &Profile, address: &str) -> String {
+    let mut sheet = format!("# HL7 v2 ADT interface: {}\n\n", peer.name);
+    if profile.status == ProfileStatus::Unverified {
+        let _ = writeln!(sheet, "**Profile `{}` is unverified: it was never tried with a message of such a system.**\n", profile.name);
+    }
+    connection(&mut sheet, peer, profile, address);
+    triggers(&mut sheet, profile);
+    fields(&mut sheet, profile);
+    answers(&mut sheet, peer);
+    trial(&mut sheet, peer);
+    sheet.push_str("\n## Agreed\n\n| for | name | date |\n|---|---|---|\n| the trust | | |\n| the operator | | |\n");
+    sheet
+}
+
+fn connection(sheet: &mut String, peer: &Peer, profile: &Profile, address: &str) {
+    let facilities = if peer.sending_facilities.is_empty() {
+        format!("`{}` or a five-character site of it", peer.facility_ods)
+    } else {
+        let named: Vec<String> = peer.sending_facilities.iter().map(|f| format!("`{f}`")).collect();
+        format!("`{}` or {}", peer.facility_ods, named.join(", "))
+    };
+    let zone = if peer.time_zone == "Europe/London" { profile.time_zone.as_deref().unwrap_or("Europe/London") } else { &peer.time_zone };
+    let mode = match peer.mode {
+        Mode::Shadow => "shadow: stored and answered, nothing follows until the promotion",
+        Mode::Live => "live",
+    };
+    let _ = write!(
+        sheet,
+        "## Connection\n\n| | |\n|---|---|\n| Address | `{address}`, listener `{}` |\n| Framing | MLLP: `0x0B` message `0x1C 0x0D`; segments end in `0x0D`; the connection stays open |\n\
+         | Sending facility (MSH-4) | {facilities} |\n| Processing id (MSH-11) | `P` where the receiver is live |\n| Character set without MSH-18 | {} |\n\
+         | Times without an offset | {zone} |\n| Largest message | {} bytes |\n| Messages in flight | {} |\n| Mode | {mode} |\n| Profile | `{}`: {} |\n\n",
+        peer.listener,
+        peer.charset.as_deref().unwrap_or("UTF-8, else Windows-1252"),
+        peer.frame_limit,
+        peer.in_flight,
+        profile.name,
+        profile.title
+    );
+}
+
+fn triggers(sheet: &mut String, profile: &Profile) {
+    sheet.push_str("## Triggers\n\nMSH-9.1 is `ADT`; the event is MSH-9.2 alone. Other events are answered and kept, and nothing follows.\n\n| event | meaning | time used |\n|---|---|---|\n");
+    for (trigger, time) in TRIGGERS {
+        let meaning = if profile.ignored.contains_key(*trigger) { "ignored by the profile" } else { explain::meaning(trigger) };
+        let _ = writeln!(sheet, "| {trigger} | {meaning} | {time} |");
+    }
+    sheet.push('\n');
+}
+
+fn fields(sheet: &mut String, profile: &Profile) {
+    sheet.push_str("## Fields\n\nNeeded: MSH-4, MSH-9, MSH-10, a time, PID-3; PV1 for events of a visit; MRG-1 for A34, A40 and A47; MRG-5 for A42.\n\n| what | where | local values |\n|---|---|---|\n");
+    sheet.push_str("| NHS number | PID-3, else PID-2; status in PID-32 | ");
+    let rules: Vec<String> = profile
+        .nhs_number
+        .iter()
+        .map(|rule| format!("authority {}, type {}", rule.authority.as_deref().unwrap_or("any"), rule.id_type.as_deref().unwrap_or("any")))
+        .collect();
+    let _ = writeln!(
+        sheet,
+        "{} |\n| date of birth | PID-7, first eight digits | |\n| address | PID-11 | |\n| death | PID-29, PID-30, PV1-36 | |",
+        rules.join("; ")
+    );
+    for item in Item::ALL {
+        let Some(path) = profile.path(item) else { continue };
+        let table: Vec<String> = profile.table(item).map(|(local, national)| format!("`{local}` = {national}")).collect();
+        let _ = writeln!(sheet, "| {} | {} | {} |", item.name(), path.as_str(), table.join(", "));
+    }
+    sheet.push('\n');
+}
+
+fn answers(sheet: &mut String, peer: &Peer) {
+    let mode = match peer.acknowledgement {
+        Acknowledgement::AsAsked => "as MSH-15 and MSH-16 ask",
+        Acknowledgement::Original => "original mode",
+        Acknowledgement::Enhanced => "enhanced mode",
+    };
+    let (accept, error, reject) = match (peer.acknowledgement, peer.accepts) {
+        (Acknowledgement::Enhanced, _) => ("CA", "CE", "CR"),
+        (Acknowledgement::AsAsked | Acknowledgement::Original, Accepts::Ca) => ("CA", "AE", "AR"),
+        (Acknowledgement::AsAsked | Acknowledgement::Original, Accepts::Aa) => ("AA", "AE", "AR"),
+    };
+    let _ = write!(
+        sheet,
+        "## Acknowledgement\n\nAnswered {mode}, in the order received.\n\n| MSA-1 | meaning | the sender |\n|---|---|---|\n| {accept} | durably kept; what follows from it is the receiver's | goes on |\n\
+         | {error} | a field is missing or unreadable; ERR says which | corrects the message; the same one is refused again |\n\
+         | {reject} | another type, facility or environment, or no HL7; ERR says which | corrects the connection or the routing |\n\
+         | no answer, connection closed | trouble of the receiver's own | connects again and sends again |\n\nA message that comes again is recognised and answered as before.\n\n"
+    );
+}
+
+fn trial(sheet: &mut String, peer: &Peer) {
+    let facility = &peer.facility_ods;
+    let sample = format!(
+        "MSH|^~\\&|PAS|{facility}|HEARTHLINE||20260301121000||ADT^A01|TEST1|P|2.4\nEVN||20260301120500\nPID|1||TEST1^^^{facility}^MR~9990000018^^^NHS^NH||TESTPERSON^Ada||19400701|F\nPV1|1|I||21|||||||||||||||TESTVISIT1|||||||||||||||||||||||||20260301113000\n"
+    );
+    let _ = write!(
+        sheet,
+        "## Sample message\n\nThe number is of the range kept for tests.\n\n```\n{sample}```\n\n## Test script\n\n| send | expect |\n|---|---|\n\
+         | the sample | accepted; MSA-2 is TEST1 |\n| the sample again, unchanged | accepted; nothing follows |\n| the sample without MSH-10 | error 101 at MSH-10 |\n\
+         | the sample as `ORU^R01` | reject 200 at MSH-9 |\n| the sample with MSH-4 `XXXXX` | reject 103 at MSH-4 |\n| A03 of TESTVISIT1 | accepted; the visit is closed |\n\
+         | A13, then A03 again | accepted; the visit is closed at the second |\n| an A02 whose EVN-6 lies before the A03, sent last | accepted; the visit stays closed |\n| A11 of TESTVISIT1 | accepted; the visit never was |\n"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hearthline_nhs::OdsCode;
+
+    #[test]
+    fn the_sheet_names_everything_to_agree_on_and_its_sample_is_taken() {
+        let peer = Peer::new("southampton", OdsCode::parse("RHM").expect("valid"));
+        for (name, _) in Profile::shipped() {
+            let profile = Profile::load(name).expect("shipped");
+            let sheet = spec(&peer, &profile, "127.0.0.1:2575");
+            for part in ["127.0.0.1:2575", "0x0B", "`RHM`", "| A45 |", "PV1-19", "| AA |", "## Test script", "## Agreed"] {
+                assert!(sheet.contains(part), "{name}: {part}");
+            }
+            assert_eq!(sheet.contains("is unverified"), profile.status == ProfileStatus::Unverified, "{name}");
+            let sample = sheet.split("```\n").nth(1).expect("a sample").replace('\n', "\r");
+            let taken = profile.explain(sample.as_bytes(), &peer);
+            assert_eq!((taken.acknowledgement.as_str(), taken.matter, taken.events.as_slice()), ("AA", "admission", &["VisitOpened"][..]), "{name}");
+        }
+    }
+}
