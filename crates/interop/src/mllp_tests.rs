@@ -98,7 +98,7 @@ fn no_more_is_ever_held_than_the_limit() {
         decoder.push(&[b'x'; 33]);
         assert!(decoder.frame.capacity() <= 1_000);
     }
-    assert_eq!(decoder.poll(), Some(Event::Oversize { limit_bytes: 1_000 }));
+    assert_eq!(decoder.poll(), Some(Event::Oversize { limit_bytes: 1_000, begun: Bytes::from(vec![b'x'; 1_000]) }));
     assert_eq!(decoder.frame.capacity(), 0);
 }
 
