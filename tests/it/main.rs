@@ -12,6 +12,7 @@ mod contract_store;
 mod demo;
 mod deploy;
 mod faults;
+mod hospital_kill;
 mod needles;
 mod outward;
 mod page;

@@ -244,6 +244,18 @@ impl Sender {
         Sender { stream, decoder: Decoder::new(1 << 20) }
     }
 
+    /// As [`Sender::connect`], where nothing may be listening.
+    pub async fn try_connect(address: SocketAddr) -> std::io::Result<Self> {
+        Ok(Sender { stream: TcpStream::connect(address).await?, decoder: Decoder::new(1 << 20) })
+    }
+
+    /// As [`Sender::send`], where the line may be gone.
+    pub async fn try_send(&mut self, message: &[u8]) -> std::io::Result<()> {
+        let mut framed = BytesMut::new();
+        encode(message, &mut framed);
+        self.stream.write_all(&framed).await
+    }
+
     /// Writes bytes as they are.
     pub async fn write(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.expect("written");

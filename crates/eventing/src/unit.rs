@@ -314,6 +314,13 @@ pub enum InboxChange {
     Receive(InboxRow),
     /// What became of a row.
     Settle(Box<Settled>),
+    /// What was said to a row that was sent: MSA-1, or empty where nobody answered.
+    Answered {
+        id: [u8; 16],
+        state: &'static str,
+        reply: &'static str,
+        why: String,
+    },
     /// Strangers' messages whose day is over.
     Sweep {
         day: String,

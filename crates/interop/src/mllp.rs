@@ -122,6 +122,21 @@ impl Decoder {
         matches!(self.state, State::Inside | State::InsideEnd | State::Discarding | State::DiscardingEnd)
     }
 
+    /// What has come of an unfinished message.
+    pub fn unfinished(&self) -> &[u8] {
+        &self.frame
+    }
+
+    /// Another size limit, from the message that has begun on.
+    pub fn limit(&mut self, frame_bytes_max: usize) {
+        self.frame_bytes_max = frame_bytes_max;
+        if self.is_mid_frame() && self.frame.len() > frame_bytes_max {
+            self.found.push_back(Event::Oversize { limit_bytes: frame_bytes_max });
+            self.frame = BytesMut::new();
+            self.state = if self.state == State::InsideEnd { State::DiscardingEnd } else { State::Discarding };
+        }
+    }
+
     /// The stream has ended: reports what was left unfinished and returns to the beginning.
     pub fn finish(&mut self) {
         match self.state {
@@ -235,7 +250,8 @@ impl Decoder {
     }
 
     fn complete(&mut self) {
-        let mut frame = self.frame.split().freeze();
+        // Handed on whole: what is left of a large buffer must not stay with an idle connection.
+        let mut frame = std::mem::take(&mut self.frame).freeze();
         if let Some(restart) = last_restart(&frame) {
             self.found.push_back(Event::Truncated { bytes: restart });
             frame = frame.slice(restart + 1..);

@@ -27,8 +27,8 @@ pub struct Built {
     pub access: Vec<AccessRow>,
     pub workers: Workers,
     pub tasks: Vec<(&'static str, Task)>,
-    /// Where a socket was bound at build time, its address by name (`mllp`).
-    pub addresses: Vec<(&'static str, std::net::SocketAddr)>,
+    /// Where a socket was bound at build time, its address by name (`mllp`, `mllp:north`).
+    pub addresses: Vec<(String, std::net::SocketAddr)>,
 }
 
 /// Scope of idempotency claims.

@@ -263,6 +263,10 @@ impl Rows {
                     i64::from(settled.moved).into(),
                 ],
             ),
+            InboxChange::Answered { id, state, reply, why } => self.rest.push(
+                "update inbox set state = $2, reply = $3, why = $4 where id = $1",
+                &[(*id).into(), (*state).into(), (*reply).into(), why.as_str().into()],
+            ),
             // A message of a resident stays: its bytes lie under its visit's key.
             InboxChange::Sweep { day } => {
                 self.rest.push("delete from inbox where day = $1 and not (state = 'interpreted' and sealed is null)", &[day.as_str().into()])

@@ -48,6 +48,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Started {
     pub http: SocketAddr,
     pub mllp: Option<SocketAddr>,
+    /// Further MLLP listeners by name.
+    pub listeners: Vec<(String, SocketAddr)>,
     pub access: Vec<AccessRow>,
     pub ops: Ops,
     pub health: Arc<Health>,
@@ -121,6 +123,9 @@ fn announce(started: &Started, config: &Config, only: Option<&str>) {
     if let Some(mllp) = started.mllp {
         println!("  mllp   {mllp}");
     }
+    for (name, address) in &started.listeners {
+        println!("  mllp   {address}  ({name})");
+    }
     if let Some(sandbox) = &started.sandbox {
         let urls = sandbox.urls();
         println!(
@@ -162,13 +167,14 @@ pub async fn start(config: &Config, telemetry: &Arc<Telemetry>, sandbox: bool, o
     let mut router = axum::Router::new();
     let mut supervisor = Supervisor::new();
     let health = Arc::new(Health::new());
-    let (mut access, mut operated, mut mllp, mut log) = (Vec::new(), Vec::new(), None, None);
+    let (mut access, mut operated, mut mllp, mut listeners, mut log) = (Vec::new(), Vec::new(), None, Vec::new(), None);
     for name in SERVICES.iter().filter(|name| only.is_none_or(|o| o == **name)) {
         let (connected, built) = build(name, config, &backend, &shell, sandbox.as_ref()).await?;
         let Built { name, kernel, router: routes, access: rows, workers, tasks, addresses } = built;
         router = router.merge(routes);
         access.extend(rows);
-        mllp = mllp.or(addresses.iter().find(|(n, _)| *n == "mllp").map(|(_, a)| *a));
+        mllp = mllp.or(addresses.iter().find(|(n, _)| n == "mllp").map(|(_, a)| *a));
+        listeners.extend(addresses.into_iter().filter_map(|(n, a)| Some((n.strip_prefix("mllp:")?.to_owned(), a))));
         log.get_or_insert(connected.ports.log);
         operated.push(Operated { name, kernel, store: connected.store, couriers: workers.couriers.clone() });
         spawn_workers(&mut supervisor, name, workers);
@@ -202,7 +208,7 @@ pub async fn start(config: &Config, telemetry: &Arc<Telemetry>, sandbox: bool, o
         token: token.transpose()?,
     };
     admin.write(folder.path())?;
-    Ok(Started { http, mllp, access, ops, health, sandbox, supervisor, folder, backend, patience })
+    Ok(Started { http, mllp, listeners, access, ops, health, sandbox, supervisor, folder, backend, patience })
 }
 
 impl Started {
@@ -516,6 +522,7 @@ pub fn hospitals(config: &Config) -> hearthline_pas_gateway::Options {
     hearthline_pas_gateway::Options {
         listeners: std::iter::once(own).chain(further).collect(),
         frame_limit: mllp.frame_limit_bytes,
+        timings: hearthline_pas_gateway::mllp::Timings::default(),
         kept_days: mllp.kept_days,
         peers: mllp.peers.iter().map(peer).collect(),
     }

@@ -132,6 +132,30 @@ pub fn home_days(coverage: &[Coverage], homes: &[Home], gaps: &[FeedGap], first:
     (covered, all)
 }
 
+/// Whether what a gap left out is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GapState {
+    /// The sender sent it afterwards.
+    Filled,
+    /// It may still come.
+    MayFill,
+    /// It did not come and counts as never coming.
+    Lost,
+}
+
+impl FeedGap {
+    /// How the gap stood at an instant: what was said of it later does not count yet. One whose limit has passed is lost even
+    /// where nobody has said so.
+    pub fn state(&self, as_of: i64) -> GapState {
+        match self.closed_at {
+            Some(closed) if closed <= as_of && self.filled => GapState::Filled,
+            Some(closed) if closed <= as_of => GapState::Lost,
+            Some(_) | None if self.back_fill_until.is_some_and(|limit| limit <= as_of) => GapState::Lost,
+            Some(_) | None => GapState::MayFill,
+        }
+    }
+}
+
 /// Whether a gap reaches into the time from one instant to another, both included.
 pub fn overlaps(gap: &FeedGap, from: i64, until: i64) -> bool {
     gap.from_at <= until && gap.until_at.is_none_or(|ended| ended > from)
@@ -228,7 +252,9 @@ mod tests {
             facility_ods: "RHM".to_owned(),
             from_at: at(date(2026, 6, 3)),
             until_at: Some(at(date(2026, 6, 3)) + 1),
+            closed_at: Some(at(date(2026, 6, 3)) + 1),
             filled,
+            back_fill_until: None,
         };
         let (first, last) = (date(2026, 6, 1), date(2026, 6, 7));
         assert_eq!(home_days(&coverage, &homes, &[], first, last), (6, 6));

@@ -257,12 +257,26 @@ fn replace(text: &mut String, with: String) {
 /// A feed gap after one more fact.
 pub fn gap(row: Option<FeedGap>, of: &Of, gap: StreamId, fact: GapFact) -> Option<FeedGap> {
     match fact {
-        GapFact::Opened { feed, facility, from } => {
-            Some(FeedGap { feed_stream: of.stream, gap_id: gap, feed, facility_ods: facility, from_at: from, until_at: None, filled: false })
+        GapFact::Opened { feed, facility, from, back_fill_until } => Some(FeedGap {
+            feed_stream: of.stream,
+            gap_id: gap,
+            feed,
+            facility_ods: facility,
+            from_at: from,
+            until_at: None,
+            closed_at: None,
+            filled: false,
+            back_fill_until,
+        }),
+        GapFact::Resumed { until } => {
+            let mut row = row?;
+            row.until_at = Some(until);
+            Some(row)
         }
         GapFact::Closed { until, filled } => {
             let mut row = row?;
             row.until_at = Some(until);
+            row.closed_at = Some(of.occurred_at);
             row.filled = filled;
             Some(row)
         }

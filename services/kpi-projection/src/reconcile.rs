@@ -4,7 +4,7 @@
 //! after the close of the last one (inclusive); a death closes it. The first that holds is its status:
 //! 1. *contradicted*: a matching visit, or a later call of the episode that sends the resident in, lies in the window;
 //! 2. *unverifiable*: nothing matching is known, and the feeds could not have shown it;
-//! 3. *pending*: messages may still arrive;
+//! 3. *pending*: messages may still arrive, among them those that a gap of a feed left out, until the feed's back-fill limit;
 //! 4. *sustained*: the needed feeds covered the whole window and showed nothing.
 //!
 //! The rule is blind to causes: whether the visit was for the same problem is a clinician's review, not this.
@@ -13,7 +13,7 @@
 //! Emergency Care Data Set, arrival mode.
 
 use crate::codes::{Arrival, ClaimKind, Disposition, VisitClass};
-use crate::coverage::{self, Blind, overlaps};
+use crate::coverage::{self, Blind, GapState, Sight, overlaps};
 use crate::rows::{FeedGap, Home, Visit};
 use hearthline_nhs::{AdmissionMethod, CallId, VisitId};
 use hearthline_runtime::config::Coverage;
@@ -172,11 +172,7 @@ fn blindness(case: &Case<'_>, rule: &Rule<'_>, end: i64) -> Option<Cause> {
         Err(Blind::NoFeed) => return Some(Cause::NoFeed),
         Err(Blind::PartlyCovered) => return Some(Cause::FeedIncomplete),
     };
-    let lost = rule
-        .gaps
-        .iter()
-        .any(|gap| !gap.filled && gap.until_at.is_some() && gap.from_at <= rule.as_of && overlaps(gap, case.anchor, end) && sight.concerns(gap));
-    if lost {
+    if touches_gap(case, rule, end, &sight, GapState::Lost) {
         return Some(Cause::GapNotFilled);
     }
     if case.kind == ClaimKind::Conveyance {
@@ -206,10 +202,12 @@ fn waiting(case: &Case<'_>, rule: &Rule<'_>, end: i64) -> Option<Wait> {
         return Some(Wait::Window);
     }
     let sight = coverage::sight(rule.coverage, case.home, case.anchor, end).ok()?;
-    rule.gaps
-        .iter()
-        .any(|gap| gap.until_at.is_none() && gap.from_at <= rule.as_of && overlaps(gap, case.anchor, end) && sight.concerns(gap))
-        .then_some(Wait::Gap)
+    touches_gap(case, rule, end, &sight, GapState::MayFill).then_some(Wait::Gap)
+}
+
+/// Whether a gap in this state, of a feed that the case needs, reaches into its window.
+fn touches_gap(case: &Case<'_>, rule: &Rule<'_>, end: i64, sight: &Sight<'_>, state: GapState) -> bool {
+    rule.gaps.iter().any(|gap| gap.from_at <= rule.as_of && gap.state(rule.as_of) == state && overlaps(gap, case.anchor, end) && sight.concerns(gap))
 }
 
 /// When a visit was an attendance at an emergency department: registered there (A04), or of the emergency class.

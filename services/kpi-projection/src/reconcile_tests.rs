@@ -7,6 +7,7 @@ use jiff::civil::date;
 
 const CLAIM: i64 = 1_780_315_200_000_000;
 const LAG_H: u32 = 24;
+const BACK_FILL_H: i64 = 14 * 24;
 
 fn hour(h: i64) -> i64 {
     CLAIM + h * HOUR_US
@@ -86,8 +87,15 @@ fn gap(from: i64, until: Option<i64>, filled: bool) -> FeedGap {
         facility_ods: "RHM".to_owned(),
         from_at: hour(from),
         until_at: until.map(hour),
+        closed_at: until.map(hour),
         filled,
+        back_fill_until: Some(hour(from + BACK_FILL_H)),
     }
+}
+
+/// A gap after which the feed speaks again, without what it left out.
+fn resumed(from: i64, until: i64) -> FeedGap {
+    FeedGap { closed_at: None, ..gap(from, Some(until), false) }
 }
 
 /// What a case may say beside its kind.
@@ -354,10 +362,52 @@ fn an_open_gap_is_pending_a_filled_one_is_none_and_an_unfilled_one_is_unverifiab
         (gap(80, None, false), Sustained),
         (gap(-20, None, false), Pending(Wait::Gap)),
     ] {
-        check(&Given { gaps: vec![gap], ..claim(EdAttendance) }, expected);
+        check(&Given { gaps: vec![gap], as_of_h: 240, ..claim(EdAttendance) }, expected);
     }
     let elsewhere = FeedGap { facility_ods: "RXX".to_owned(), ..gap(10, None, false) };
     check(&Given { gaps: vec![elsewhere], ..claim(EdAttendance) }, Sustained);
+}
+
+#[test]
+fn a_gap_is_pending_up_to_its_back_fill_limit_and_lost_from_it_on() {
+    let limit = 10 + BACK_FILL_H;
+    for gap in [gap(10, None, false), resumed(10, 16)] {
+        for (as_of_h, expected) in [(limit - 1, Pending(Wait::Gap)), (limit, Unverifiable(Cause::GapNotFilled))] {
+            check(&Given { gaps: vec![gap.clone()], as_of_h, ..claim(EdAttendance) }, expected);
+        }
+        // Nobody said until when: it stays open.
+        let unlimited = FeedGap { back_fill_until: None, ..gap };
+        check(&Given { gaps: vec![unlimited], as_of_h: limit * 10, ..claim(EdAttendance) }, Pending(Wait::Gap));
+    }
+}
+
+#[test]
+fn a_gap_that_is_over_leaves_later_windows_alone_before_it_is_filled() {
+    check(&Given { gaps: vec![resumed(-20, -10)], as_of_h: 97, ..claim(EdAttendance) }, Sustained);
+    check(&Given { gaps: vec![resumed(-20, 1)], as_of_h: 97, ..claim(EdAttendance) }, Pending(Wait::Gap));
+}
+
+#[test]
+fn what_was_said_of_a_gap_counts_from_when_it_was_said() {
+    let filled_at = |h: i64| FeedGap { closed_at: Some(hour(h)), ..gap(10, Some(16), true) };
+    for (as_of_h, expected) in [(97, Pending(Wait::Gap)), (119, Pending(Wait::Gap)), (120, Sustained)] {
+        check(&Given { gaps: vec![filled_at(120)], as_of_h, ..claim(EdAttendance) }, expected);
+    }
+}
+
+#[test]
+fn of_two_gaps_the_worse_decides() {
+    let (filled, open) = (gap(10, Some(16), true), resumed(30, 36));
+    let lost = gap(50, Some(56), false);
+    check(&Given { gaps: vec![filled.clone(), open.clone()], as_of_h: 120, ..claim(EdAttendance) }, Pending(Wait::Gap));
+    check(&Given { gaps: vec![filled, open, lost], as_of_h: 120, ..claim(EdAttendance) }, Unverifiable(Cause::GapNotFilled));
+}
+
+#[test]
+fn a_visit_that_the_backlog_brings_contradicts_whatever_the_gap_is() {
+    for gap in [gap(10, None, false), resumed(10, 16), gap(10, Some(16), true), gap(10, Some(16), false)] {
+        check(&Given { gaps: vec![gap], visits: vec![ed(1, 12)], as_of_h: 97, ..claim(EdAttendance) }, by_visit(1, 12));
+    }
 }
 
 #[test]

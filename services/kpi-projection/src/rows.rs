@@ -193,8 +193,13 @@ stored! {
         feed: String = "text not null",
         facility_ods: String = "text not null",
         from_at: i64 = "integer not null",
+        /// From then on the feed spoke again.
         until_at: Option<i64> = "integer",
+        /// When it was said for good whether it was filled.
+        closed_at: Option<i64> = "integer",
         filled: bool = "integer not null",
+        /// From then on nothing can fill it any more; unknown where the feed did not say.
+        back_fill_until: Option<i64> = "integer",
     } then "  primary key (feed_stream, gap_id)\n);";
 
     /// A care home.

@@ -143,8 +143,20 @@ pub struct VisitOpening {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GapFact {
-    Opened { feed: String, facility: String, from: i64 },
-    Closed { until: i64, filled: bool },
+    Opened {
+        feed: String,
+        facility: String,
+        from: i64,
+        back_fill_until: Option<i64>,
+    },
+    /// The feed speaks again; what is missing has not come.
+    Resumed {
+        until: i64,
+    },
+    Closed {
+        until: i64,
+        filled: bool,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

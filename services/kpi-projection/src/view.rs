@@ -74,7 +74,7 @@ impl Batch {
                 self.claims.touch((stream, *claim), stream, begun);
             }
             Told::Gap { gap, fact } => {
-                let begun = matches!(fact, GapFact::Closed { .. });
+                let begun = !matches!(fact, GapFact::Opened { .. });
                 self.gaps.touch((stream, *gap), stream, begun);
             }
             Told::Attempt { .. } | Told::MovedOut { .. } | Told::Alias { .. } => {}

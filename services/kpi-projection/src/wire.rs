@@ -52,7 +52,7 @@ struct SharedRecordCarrier {
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct HospitalCarrier {
-    #[prost(oneof = "hospital_event::Fact", tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26")]
+    #[prost(oneof = "hospital_event::Fact", tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 32")]
     fact: Option<hospital_event::Fact>,
 }
 
@@ -217,13 +217,19 @@ fn of_hospital(fact: Option<hospital_event::Fact>) -> Result<Option<Told>, Unrea
         F::VisitCancelled(f) => Told::Visit(VisitFact::Cancelled { at: f.cancelled_at_us }),
         F::VisitReopened(_) => Told::Visit(VisitFact::Reopened),
         F::FeedGapOpened(f) => {
-            Told::Gap { gap: needed(&f.gap_id, "a gap id")?, fact: GapFact::Opened { feed: f.feed, facility: f.facility_ods, from: f.from_us } }
+            let back_fill_until = (f.back_fill_until_us != 0).then_some(f.back_fill_until_us);
+            let fact = GapFact::Opened { feed: f.feed, facility: f.facility_ods, from: f.from_us, back_fill_until };
+            Told::Gap { gap: needed(&f.gap_id, "a gap id")?, fact }
         }
+        F::FeedResumed(f) => Told::Gap { gap: needed(&f.gap_id, "a gap id")?, fact: GapFact::Resumed { until: f.until_us } },
         F::FeedGapClosed(f) => Told::Gap { gap: needed(&f.gap_id, "a gap id")?, fact: GapFact::Closed { until: f.until_us, filled: f.filled } },
-        // What follows from the first two is the directory's to decide; a report alone is for the gateway.
-        F::PatientsMerged(_) | F::DeathReported(_) | F::VisitReported(_) | F::TaskOpened(_) | F::TaskClosed(_) | F::PersonalDataDestroyed(_) => {
-            return Ok(None);
-        }
+        // What follows from these is the directory's to decide.
+        F::PatientsMerged(_) | F::DeathReported(_) => return Ok(None),
+        // For the gateway alone.
+        F::VisitReported(_) => return Ok(None),
+        // Where a feed counts, and since when, is configuration (`[[kpi.coverage]]`).
+        F::FeedPromoted(_) | F::FeedDemoted(_) => return Ok(None),
+        F::TaskOpened(_) | F::TaskClosed(_) | F::PersonalDataDestroyed(_) => return Ok(None),
     }))
 }
 

@@ -1,5 +1,6 @@
 //! What a message means here and now: who and where the patient is, which visit it speaks of, and what follows.
 
+use crate::connections::Connections;
 use crate::domain::decide::decide;
 use crate::domain::events::Event;
 use crate::domain::place::{HomeAddress, home_at};
@@ -24,6 +25,8 @@ pub struct Gateway {
     pub live: bool,
     /// How many frames were refused since the start, by reply.
     pub refused: Arc<Mutex<BTreeMap<&'static str, u64>>>,
+    /// Who is connected, and what they send.
+    pub connections: Connections,
 }
 
 /// What a message is found by.

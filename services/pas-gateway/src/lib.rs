@@ -12,8 +12,11 @@
 //! What must not happen here: a message accepted that is not durable, an answer to trouble of our own, a stranger's name, number or
 //! address in an event or in clear anywhere, a stranger's message after fourteen days.
 
+pub mod activity;
+pub mod connections;
 pub mod domain;
 pub mod explain;
+pub mod feeds;
 pub mod gateway;
 pub mod http;
 pub mod inbound;
@@ -23,12 +26,15 @@ pub mod national;
 pub mod peer;
 pub mod profile;
 pub mod reading;
+pub mod send;
+pub mod shadow;
 pub mod sheet;
 mod tags;
 pub mod timers;
 pub mod view;
 pub mod wire;
 
+use connections::Connections;
 use gateway::Gateway;
 use hearthline_contracts::envelope::Environment;
 use hearthline_contracts::topics::{self, Topic};
@@ -36,11 +42,12 @@ use hearthline_eventing::identity::Identities;
 use hearthline_eventing::{Kernel, Ports, View, Workers, now_us};
 use hearthline_runtime::http::{Shell, access_table};
 use hearthline_runtime::service::{Built, Task};
-use std::net::SocketAddr;
+use mllp::listener::Port;
+use peer::DEFAULT_LISTENER;
 use std::sync::Arc;
 
 pub use http::routes;
-pub use peer::{Listener, Peer};
+pub use peer::{Listener, Peer, Sends, sending};
 
 pub const NAME: &str = "pas-gateway";
 pub const TOPIC: &Topic = &topics::HOSPITAL;
@@ -50,8 +57,9 @@ pub const TOPIC: &Topic = &topics::HOSPITAL;
 pub struct Options {
     /// Where MLLP is listened for, the one that every deployment has first; port 0 takes any free one.
     pub listeners: Vec<Listener>,
-    /// The largest message, in bytes.
+    /// The largest message, in bytes, where no peer says another.
     pub frame_limit: usize,
+    pub timings: mllp::Timings,
     /// How many days strangers' messages are kept.
     pub kept_days: u16,
     /// Who may send.
@@ -66,12 +74,25 @@ pub fn views() -> Vec<Arc<dyn View>> {
 /// The service with its listener bound, not yet running.
 pub async fn build(options: Options, ports: &Ports, shell: &Shell) -> anyhow::Result<Built> {
     let kernel = Kernel::new(NAME, TOPIC, ports);
-    let gateway =
-        Gateway { kernel: kernel.clone(), peers: Arc::new(options.peers), live: ports.deployment.environment == Environment::Live, refused: Arc::default() };
+    let gateway = Gateway {
+        kernel: kernel.clone(),
+        peers: Arc::new(options.peers),
+        live: ports.deployment.environment == Environment::Live,
+        refused: Arc::default(),
+        connections: Connections::default(),
+    };
+    if let Some(meter) = shell.meter() {
+        gateway.connections.measured_by(meter);
+    }
     timers::arm(kernel.store.as_ref(), now_us()).await?;
-    let listen = options.listeners.first().map_or(SocketAddr::from(([127, 0, 0, 1], 0)), |l| l.listen);
-    let listener = tokio::net::TcpListener::bind(listen).await.map_err(|e| anyhow::anyhow!("mllp.listen {listen} cannot be listened on: {e}"))?;
-    let address = listener.local_addr()?;
+    let (mut tasks, mut addresses): (Vec<(&'static str, Task)>, _) = (Vec::new(), Vec::new());
+    for listener in &options.listeners {
+        let port = Port::open(listener, options.frame_limit, options.timings).await?;
+        let name = if listener.name == DEFAULT_LISTENER { "mllp".to_owned() } else { format!("mllp:{}", listener.name) };
+        addresses.push((name, port.address()?));
+        let gateway = gateway.clone();
+        tasks.push(("mllp", Box::new(move |stop| Box::pin(port.serve(gateway, stop)))));
+    }
     let routes = routes();
     let access = access_table(&routes);
     let router = shell.mount(routes, http::State { gateway: gateway.clone() });
@@ -81,7 +102,5 @@ pub async fn build(options: Options, ports: &Ports, shell: &Shell) -> anyhow::Re
         on_timer: Some(Arc::new(timers::Clock { gateway: gateway.clone() })),
         couriers: Vec::new(),
     };
-    let frame_limit = options.frame_limit;
-    let listen: Task = Box::new(move |stop| Box::pin(mllp::listen(listener, gateway, frame_limit, stop)));
-    Ok(Built { name: NAME, kernel, router, access, workers, tasks: vec![("mllp", listen)], addresses: vec![("mllp", address)] })
+    Ok(Built { name: NAME, kernel, router, access, workers, tasks, addresses })
 }

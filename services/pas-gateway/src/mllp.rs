@@ -1,194 +1,68 @@
-//! The MLLP listener: frames in, replies out in the order of receipt.
+//! MLLP: frames in, replies out in the order of receipt. [`listener`] accepts, [`connection`] cuts frames out of a stream and writes
+//! replies; what a frame is answered is said here.
 //!
-//! State story of a connection: *reading* while fewer than [`FRAMES_AT_ONCE`] frames are being taken; *full* until the oldest of them
-//! is answered; *closing* at the sender's end, at shutdown (what was read is still answered) or at trouble of our own. Our own trouble is
-//! never answered: the connection is closed, and the sender sends again what it has no answer to. AE and AR go only to what could
-//! never be taken.
-//!
-//! Several frames are taken at once, so that the store commits them together; those of one visit one after the other.
+//! Our own trouble is never answered: the connection is closed, and the sender sends again what it has no answer to. AE and AR go only
+//! to what could never be taken.
+
+pub mod connection;
+pub mod listener;
 
 use crate::gateway::Gateway;
 use crate::reading::{self, Refusal};
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
-use futures_util::stream::FuturesOrdered;
+use bytes::Bytes;
 use hearthline_eventing::{NotNow, StoreError};
 use hearthline_interop::hl7v2::{AckCode, Acknowledgement, ErrorDetail, Message, acknowledge, reject_unreadable, write};
-use hearthline_interop::mllp::{Decoder, Event, encode};
-use std::collections::{HashMap, VecDeque};
+use hearthline_runtime::tls::Identity;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, oneshot};
-use tokio::task::{JoinHandle, JoinSet};
-use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
-use tracing::instrument::WithSubscriber;
 
-/// How many frames of one connection are taken at once.
-pub const FRAMES_AT_ONCE: usize = 32;
-const CONNECTIONS_MAX: usize = 512;
-const READ_BYTES: usize = 64 * 1024;
-/// A frame that has begun and does not go on for this long is a stuck sender.
-const STUCK: Duration = Duration::from_secs(60);
-
-/// Accepts connections until `stop`, then lets those that are open answer what they have read.
-pub async fn listen(listener: TcpListener, gateway: Gateway, frame_limit: usize, stop: CancellationToken) -> Result<(), String> {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((socket, from)) => {
-                let Ok(slot) = slots.clone().try_acquire_owned() else {
-                    tracing::warn!(%from, "too many connections; this one is closed");
-                    continue;
-                };
-                let (gateway, stop) = (gateway.clone(), stop.clone());
-                let serve = async move {
-                    if let Err(error) = Connection::new(gateway, frame_limit).serve(socket, stop).await {
-                        tracing::warn!(%from, %error, "a connection ended");
-                    }
-                    drop(slot);
-                };
-                connections.spawn(serve.with_current_subscriber());
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-    while connections.join_next().await.is_some() {}
-    Ok(())
+/// Where a frame came from.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    pub listener: Arc<str>,
+    pub remote: SocketAddr,
+    /// The name of the peer whose frame it is, by its MSH-4; else of the one whose frames came before on the connection.
+    pub peer: Option<Arc<str>>,
+    /// Of the certificate that the sender showed.
+    pub certificate: Option<Arc<Identity>>,
 }
 
-/// Why a connection is closed before its sender closes it.
-#[derive(Debug, thiserror::Error)]
-enum Ended {
-    #[error("the connection failed: {0}")]
-    Io(#[from] std::io::Error),
-    #[error("a message could not be taken now; the sender has to send it again: {0}")]
-    NotNow(NotNow),
-    #[error("bytes outside a frame")]
-    NotFramed,
-    #[error("the sender stopped in the middle of a frame")]
-    Stuck,
-    #[error("a message's task panicked")]
-    Panicked,
+/// Time limits that are not a peer's own.
+#[derive(Debug, Clone, Copy)]
+pub struct Timings {
+    /// For a TLS handshake.
+    pub handshake: Duration,
+    /// A sender that reads nothing of its replies for this long is closed.
+    pub unread: Duration,
+    /// A connection stopped in the middle of a frame or of a reply for this long is dead when its peer connects anew.
+    pub stuck: Duration,
+    /// So is one on which nothing is outstanding and nothing came for this long.
+    pub silent: Duration,
 }
 
-type Reply = JoinHandle<Result<Bytes, NotNow>>;
-
-struct Connection {
-    gateway: Gateway,
-    decoder: Decoder,
-    /// Found in the stream and not begun.
-    found: VecDeque<Event>,
-    replies: FuturesOrdered<Reply>,
-    /// The end of the newest frame of each visit or patient that is being taken.
-    newest: HashMap<String, oneshot::Receiver<()>>,
+impl Default for Timings {
+    fn default() -> Self {
+        Timings { handshake: Duration::from_secs(10), unread: Duration::from_secs(30), stuck: Duration::from_secs(5), silent: Duration::from_secs(120) }
+    }
 }
 
-impl Connection {
-    fn new(gateway: Gateway, frame_limit: usize) -> Self {
-        Connection { gateway, decoder: Decoder::new(frame_limit), found: VecDeque::new(), replies: FuturesOrdered::new(), newest: HashMap::new() }
+/// The reply to a frame, once all that it needs is durable; none where none is asked for. An error: no reply, and no more frames.
+async fn receive(gateway: &Gateway, frame: &Bytes, at: &Arrival) -> Result<Option<Bytes>, NotNow> {
+    if gateway.peers.iter().all(|peer| peer.listener == *at.listener) {
+        return gateway.answer(frame).await.map(Some);
     }
+    let here = gateway.peers.iter().filter(|peer| peer.listener == *at.listener).cloned().collect();
+    Gateway { peers: Arc::new(here), ..gateway.clone() }.answer(frame).await.map(Some)
+}
 
-    async fn serve(&mut self, socket: TcpStream, stop: CancellationToken) -> Result<(), Ended> {
-        socket.set_nodelay(true)?;
-        let (mut read, mut write) = socket.into_split();
-        let mut buffer = vec![0; READ_BYTES];
-        let mut is_open = true;
-        loop {
-            while self.replies.len() < FRAMES_AT_ONCE {
-                let Some(event) = self.found.pop_front() else { break };
-                self.begin(event)?;
-            }
-            if !is_open && self.replies.is_empty() {
-                write.shutdown().await?;
-                return Ok(());
-            }
-            let has_room = is_open && self.found.is_empty() && self.replies.len() < FRAMES_AT_ONCE;
-            let mid_frame = self.decoder.is_mid_frame();
-            tokio::select! {
-                biased;
-                () = stop.cancelled(), if is_open => {
-                    // What was found is not begun: it has no answer, and is sent again.
-                    is_open = false;
-                    self.found.clear();
-                }
-                Some(reply) = self.replies.next(), if !self.replies.is_empty() => {
-                    let reply = reply.map_err(|_| Ended::Panicked)?.map_err(Ended::NotNow)?;
-                    let mut framed = BytesMut::new();
-                    encode(&reply, &mut framed);
-                    write.write_all(&framed).await?;
-                }
-                bytes = read.read(&mut buffer), if has_room => {
-                    let bytes = bytes?;
-                    if bytes == 0 {
-                        self.decoder.finish();
-                        is_open = false;
-                    } else {
-                        self.decoder.push(&buffer[..bytes]);
-                    }
-                    while let Some(event) = self.decoder.poll() {
-                        self.found.push_back(event);
-                    }
-                }
-                () = tokio::time::sleep(STUCK), if has_room && mid_frame && self.replies.is_empty() => return Err(Ended::Stuck),
-            }
-        }
-    }
-
-    fn begin(&mut self, event: Event) -> Result<(), Ended> {
-        match event {
-            Event::Frame(frame) => self.begin_frame(frame),
-            Event::Oversize { limit_bytes } => {
-                tracing::warn!(limit_bytes, "a frame passed the size limit and is refused");
-                self.gateway.count_refused(AckCode::ApplicationReject);
-                let reply = unreadable("the message is larger than this receiver takes");
-                self.replies.push_back(tokio::spawn(async move { Ok(reply) }));
-            }
-            Event::Noise { bytes } => tracing::warn!(bytes, "bytes between frames were skipped"),
-            Event::Truncated { bytes } => tracing::warn!(bytes, "a frame was begun anew before its end"),
-            // Whatever it was, it cannot be answered as what it was: closing makes the sender send it again.
-            Event::MissingStart { .. } => return Err(Ended::NotFramed),
-        }
-        Ok(())
-    }
-
-    fn begin_frame(&mut self, frame: Bytes) {
-        let gateway = self.gateway.clone();
-        let key = Message::parse(&frame).map(|message| reading::sequence_key(&message)).unwrap_or_default();
-        let (done, ended) = oneshot::channel::<()>();
-        if self.newest.len() > 4 * FRAMES_AT_ONCE {
-            self.newest.retain(|_, ended| ended.is_empty());
-        }
-        let before = self.newest.insert(key, ended);
-        let span = tracing::info_span!(
-            "mllp.frame",
-            otel.kind = "server",
-            peer = tracing::field::Empty,
-            trigger = tracing::field::Empty,
-            reply = tracing::field::Empty
-        );
-        let take = async move {
-            if let Some(before) = before {
-                // An error says that the one before has ended without saying so, which is an end too.
-                let _ = before.await;
-            }
-            let reply = gateway.answer(&frame).await;
-            let _ = done.send(());
-            reply
-        };
-        self.replies.push_back(tokio::spawn(take.instrument(span).with_current_subscriber()));
+/// The reply to a frame that passed the size limit; `header` is its MSH segment where that is at hand.
+fn too_large(gateway: &Gateway, header: Option<&Message<'_>>) -> Bytes {
+    const TEXT: &str = "the message is larger than this receiver takes";
+    gateway.count_refused(AckCode::ApplicationReject);
+    match header {
+        Some(message) => reply_to(message, AckCode::ApplicationReject, Some(TEXT), None),
+        None => unreadable(TEXT),
     }
 }
 

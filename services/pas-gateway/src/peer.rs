@@ -115,8 +115,40 @@ impl Peer {
         }
     }
 
+    /// Whether MSH-4 may say this in the peer's messages: the facility itself or what is agreed, else, where nothing is, a site of the
+    /// facility (NHS site codes are the trust's three characters and two more).
+    pub fn is_sender(&self, facility: &str) -> bool {
+        if self.sending_facilities.iter().any(|agreed| agreed == facility) {
+            return true;
+        }
+        let Ok(facility) = OdsCode::parse(facility) else { return false };
+        let (trust, facility) = (self.facility_ods.as_str(), facility.as_str());
+        facility == trust || (self.sending_facilities.is_empty() && trust.len() == 3 && facility.len() == 5 && facility.starts_with(trust))
+    }
+
     /// Whether the agreement on home-level visits covers a local day.
     pub fn keeps_home_level(&self, day: Date) -> bool {
         self.home_level_visits.as_ref().is_some_and(|agreement| agreement.from <= day)
+    }
+}
+
+/// Whose messages say this in MSH-4.
+#[derive(Debug, Clone, Copy)]
+pub enum Sends<'p> {
+    /// A peer of this listener.
+    Here(&'p Peer),
+    /// A peer that is to use another listener.
+    Elsewhere(&'p Peer),
+    Nowhere,
+}
+
+/// The peer of a listener whose messages say `facility` in MSH-4; the one whose own code it is goes before others.
+pub fn sending<'p>(peers: &'p [Peer], listener: &str, facility: &str) -> Sends<'p> {
+    let own = |peer: &&Peer| OdsCode::parse(facility).is_ok_and(|code| code == peer.facility_ods);
+    let may = || peers.iter().filter(|peer| peer.is_sender(facility));
+    let here = || may().filter(|peer| peer.listener == listener);
+    match here().find(own).or_else(|| here().next()) {
+        Some(peer) => Sends::Here(peer),
+        None => may().next().map_or(Sends::Nowhere, Sends::Elsewhere),
     }
 }

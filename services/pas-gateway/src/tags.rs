@@ -61,10 +61,18 @@ impl Lasting {
     pub fn message(&self, reading: &Reading, raw: &[u8]) -> [u8; 32] {
         let digest =
             Sha256::new().chain_update(&reading.peer.name).chain_update([0]).chain_update(&reading.control_id).chain_update([0]).chain_update(raw).finalize();
-        let digest = hex(&digest);
+        self.digest(&hex(&digest))
+    }
+
+    /// As [`Lasting::message`], of one attempt to send a message: each attempt has its own.
+    pub fn attempt(&self, row: &[u8; 16], raw: &[u8]) -> [u8; 32] {
+        self.digest(&hex(&Sha256::new().chain_update(row).chain_update(raw).finalize()))
+    }
+
+    fn digest(&self, text: &str) -> [u8; 32] {
         let mut both = [0; 32];
-        both[..16].copy_from_slice(&self.0.tag("message-1", &digest));
-        both[16..].copy_from_slice(&self.0.tag("message-2", &digest));
+        both[..16].copy_from_slice(&self.0.tag("message-1", text));
+        both[16..].copy_from_slice(&self.0.tag("message-2", text));
         both
     }
 }

@@ -1,5 +1,6 @@
 //! What the gateway does in its own time: looks at held messages once somebody or some home is known, and sweeps once a day.
 
+use crate::feeds;
 use crate::gateway::Gateway;
 use crate::inbound::{HOME_KNOWN, PERSON_KNOWN};
 use crate::wire;
@@ -28,6 +29,8 @@ impl OnTimer for Clock {
                 unit.timers.push(TimerChange::Set { stream: SWEEP_STREAM, name: SWEEP, due_at: next_sweep(now), payload: Default::default() });
                 return Ok(unit);
             }
+            feeds::LISTEN => return self.gateway.listen(timer, now).await,
+            feeds::RELEASE => return self.gateway.release(timer, now).await,
             PERSON_KNOWN => self.person(timer).await?,
             HOME_KNOWN => {
                 let postcode = std::str::from_utf8(&timer.payload).ok().and_then(|text| Postcode::parse(text).ok());
@@ -54,14 +57,14 @@ impl Clock {
     }
 }
 
-/// Makes sure, at start, that the sweep is set.
+/// Makes sure, at start, that the sweep and the look at the feeds are set.
 pub async fn arm(store: &dyn Store, now: i64) -> Result<(), StoreError> {
     let armed = store.query("select 1 from timers where stream = $1 and name = $2", &[SWEEP_STREAM.into(), SWEEP.into()]).await?;
     if armed.is_empty() {
         let set = TimerChange::Set { stream: SWEEP_STREAM, name: SWEEP, due_at: now, payload: Default::default() };
         store.append(Unit { timers: vec![set], ..Unit::default() }).await?;
     }
-    Ok(())
+    feeds::arm(store, now).await
 }
 
 /// Half past three of the next morning in London: a quiet hour that is in every day.

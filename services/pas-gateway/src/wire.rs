@@ -1,5 +1,7 @@
 //! Between the contracts and the domain: the only file here that names protobuf types. Fallible inward.
 
+pub mod feed;
+
 use crate::domain::events::{Event, Opening};
 use crate::domain::{Arrival, Confidence, Details, Moment, Order, Report, ResolverRule, Statement, Subject, VisitClass};
 use hearthline_contracts::directory::directory_event::Fact as DirectoryFactPb;

@@ -43,6 +43,7 @@ struct Shared {
     limit: CallerLimit,
     in_flight: InFlight,
     commands: TaskTracker,
+    meter: Option<Meter>,
     duration: Option<Histogram<f64>>,
     dispatch: Option<Dispatch>,
 }
@@ -96,7 +97,7 @@ impl ShellBuilder {
 
     /// The shell.
     pub fn build(self) -> Shell {
-        let duration = self.meter.map(|meter| {
+        let duration = self.meter.as_ref().map(|meter| {
             meter
                 .f64_histogram("http.server.request.duration")
                 .with_unit("s")
@@ -112,6 +113,7 @@ impl ShellBuilder {
                 limit: CallerLimit::per_second(self.requests_per_second),
                 in_flight: InFlight::default(),
                 commands: TaskTracker::new(),
+                meter: self.meter,
                 duration,
                 dispatch: self.dispatch,
             }),
@@ -123,6 +125,11 @@ impl Shell {
     /// A shell that verifies tokens with `verifier`.
     pub fn builder(verifier: Arc<Verifier>) -> ShellBuilder {
         ShellBuilder { verifier, controller: None, body_limit_bytes: 1 << 20, requests_per_second: 0, meter: None, dispatch: None }
+    }
+
+    /// Where services count what they do, if anything is counted.
+    pub fn meter(&self) -> Option<&Meter> {
+        self.shared.meter.as_ref()
     }
 
     /// A service's routes behind the guard. Routers of several services are merged by the caller.

@@ -2,11 +2,14 @@
 //!
 //! Pure: no clock, no randomness, no input or output; nothing here holds a name or a number of a patient.
 
+pub mod aliases;
 pub mod course;
 pub mod decide;
 pub mod events;
+pub mod feed;
 pub mod place;
 pub mod rejection;
+pub mod rhythm;
 pub mod state;
 
 use hearthline_nhs::{HomeId, ResidentId};

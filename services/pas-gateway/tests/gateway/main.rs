@@ -1,5 +1,9 @@
 //! The gateway against a real store, keyring and socket.
 
+mod edge;
+mod framing;
 mod inbox;
 mod listener;
+mod outgoing;
+mod tls;
 mod world;

@@ -16,6 +16,7 @@ use hearthline_interop::hl7v2::write::{Header, MessageWriter};
 use hearthline_interop::hl7v2::{Message, Reply};
 use hearthline_interop::mllp;
 use hearthline_nhs::{NhsNumber, OdsCode, StreamId};
+use hearthline_pas_gateway::connections::Connections;
 use hearthline_pas_gateway::gateway::Gateway;
 use hearthline_pas_gateway::inbound::Policies;
 use hearthline_pas_gateway::peer::Agreement;
@@ -26,7 +27,7 @@ use prost::Message as _;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
@@ -67,7 +68,13 @@ impl World {
 
     pub fn gateway_on(&self, store: Arc<dyn Store>) -> Gateway {
         let ports = Ports { store, ..self.ports.clone() };
-        Gateway { kernel: Kernel::new(NAME, TOPIC, &ports), peers: Arc::new(peers()), live: false, refused: Arc::default() }
+        Gateway {
+            kernel: Kernel::new(NAME, TOPIC, &ports),
+            peers: Arc::new(peers()),
+            live: false,
+            refused: Arc::default(),
+            connections: Connections::default(),
+        }
     }
 
     /// A resident's registration as the directory composes it.
@@ -213,15 +220,23 @@ impl Adt {
     }
 }
 
+/// A socket, with or without TLS.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
 /// A sending system on a socket.
 pub struct Sender {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     decoder: mllp::Decoder,
 }
 
 impl Sender {
     pub async fn connect(address: std::net::SocketAddr) -> Self {
-        Sender { stream: TcpStream::connect(address).await.expect("connected"), decoder: mllp::Decoder::new(1 << 20) }
+        Self::over(TcpStream::connect(address).await.expect("connected"))
+    }
+
+    pub fn over(stream: impl Stream + 'static) -> Self {
+        Sender { stream: Box::new(stream), decoder: mllp::Decoder::new(1 << 20) }
     }
 
     pub async fn send(&mut self, message: &[u8]) {

@@ -1,0 +1,495 @@
+//! One connection: frames cut out of its stream, taken several at once, answered in their order.
+//!
+//! State story: *reading* while fewer frames are being taken than agreed with the peer; *full* until the oldest of them is answered, and
+//! nothing is read meanwhile, so that the sender's own socket fills; *ending* at the sender's end, at shutdown or at bytes that cannot be
+//! answered as what they are: what was begun is still answered. Trouble of our own ends it at once.
+//!
+//! Frames are begun together, so that the store commits them together; those of one visit or patient one after the other. Each is a task
+//! of its own: what a sender does not read must not keep a frame from being finished that others may wait behind.
+
+use super::{Arrival, Timings, receive, too_large};
+use crate::connections::{Doing, Ended, Entry, Quirk};
+use crate::gateway::Gateway;
+use crate::peer::{self, Peer, Sends};
+use crate::reading;
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::FuturesOrdered;
+use futures_util::{FutureExt, StreamExt};
+use hearthline_eventing::NotNow;
+use hearthline_interop::hl7v2::{AckCode, Adt, Message};
+use hearthline_interop::mllp::{Decoder, Event, encode};
+use hearthline_runtime::tls::Identity;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::oneshot;
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+use tracing::instrument::WithSubscriber;
+
+/// A read buffer grows from one to the other while reads fill it: an idle connection holds little.
+const READ_BYTES: (usize, usize) = (4 * 1024, 64 * 1024);
+/// Nothing is read while frames of this many bytes are being taken.
+const IN_FLIGHT_BYTES: usize = 4 << 20;
+/// Replies written together, at most.
+const REPLY_BYTES: usize = 32 * 1024;
+/// How much of a frame is looked through for the end of its MSH segment.
+const HEADER_BYTES: usize = 2 * 1024;
+/// How long a sender may take to see that we have ended.
+const LINGER: Duration = Duration::from_millis(500);
+/// How long a reply may take to be written once the gateway stops.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
+
+type Taken = Result<Option<Bytes>, NotNow>;
+
+/// What is agreed on for a stream.
+#[derive(Debug, Clone, Copy)]
+struct Terms {
+    frame_limit: usize,
+    in_flight: usize,
+    idle: Option<Duration>,
+    partial_frame: Duration,
+}
+
+impl Terms {
+    fn of(peer: &Peer) -> Self {
+        Terms { frame_limit: peer.frame_limit, in_flight: peer.in_flight.max(1), idle: peer.idle, partial_frame: peer.partial_frame }
+    }
+
+    /// Until it is known whose the connection is: the widest of the listener's peers.
+    fn widest(peers: &[Peer], listener: &str, frame_limit: usize) -> Self {
+        let of_listener = || peers.iter().filter(|peer| peer.listener == listener);
+        Terms {
+            frame_limit: of_listener().map(|peer| peer.frame_limit).max().unwrap_or(frame_limit),
+            in_flight: of_listener().map(|peer| peer.in_flight).max().unwrap_or(1).max(1),
+            idle: of_listener().map(|peer| peer.idle).collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max()),
+            partial_frame: of_listener().map(|peer| peer.partial_frame).max().unwrap_or(Duration::from_secs(60)),
+        }
+    }
+
+    /// How often the clock is looked at.
+    fn tick(&self) -> Duration {
+        (self.idle.map_or(self.partial_frame, |idle| idle.min(self.partial_frame)) / 4).clamp(Duration::from_millis(5), Duration::from_secs(5))
+    }
+}
+
+/// A frame that is being taken.
+struct Begun {
+    frame: Bytes,
+    /// Its visit or patient; found when another frame has to be told from it.
+    key: Option<String>,
+    /// Its end, for the next of the same key.
+    ended: Option<oneshot::Receiver<()>>,
+    peer: Option<Arc<str>>,
+}
+
+/// See the module.
+pub struct Connection<S> {
+    stream: S,
+    gateway: Gateway,
+    entry: Arc<Entry>,
+    at: Arrival,
+    timings: Timings,
+    terms: Terms,
+    decoder: Decoder,
+    /// Found in the stream and not begun.
+    found: VecDeque<Event>,
+    replies: FuturesOrdered<JoinHandle<Taken>>,
+    /// As many as there are replies to come.
+    begun: VecDeque<Begun>,
+    in_flight_bytes: usize,
+    ending: Option<Ended>,
+    /// When something last came, or nothing was waited for.
+    progress: Instant,
+    is_secured: bool,
+    /// The unfinished frame has said whose it is.
+    is_identified: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub fn new(stream: S, gateway: Gateway, entry: Arc<Entry>, timings: Timings, frame_limit: usize, certificate: Option<Arc<Identity>>) -> Self {
+        let listener = entry.listener().clone();
+        let terms = Terms::widest(&gateway.peers, &listener, frame_limit);
+        let at = Arrival { listener, remote: entry.remote(), peer: None, certificate };
+        Connection {
+            decoder: Decoder::new(terms.frame_limit),
+            is_secured: entry.is_secured(),
+            stream,
+            gateway,
+            entry,
+            at,
+            timings,
+            terms,
+            found: VecDeque::new(),
+            replies: FuturesOrdered::new(),
+            begun: VecDeque::new(),
+            in_flight_bytes: 0,
+            ending: None,
+            progress: Instant::now(),
+            is_identified: false,
+        }
+    }
+
+    /// Talks until one side ends; says why.
+    pub async fn serve(mut self, stop: CancellationToken) -> Ended {
+        match self.talk(&stop).await {
+            Ok(why) | Err(why) => why,
+        }
+    }
+
+    async fn talk(&mut self, stop: &CancellationToken) -> Result<Ended, Ended> {
+        let entry = self.entry.clone();
+        let mut buffer = vec![0; READ_BYTES.0];
+        let tick = tokio::time::sleep(self.terms.tick());
+        tokio::pin!(tick);
+        loop {
+            while self.begun.len() < self.terms.in_flight {
+                let Some(event) = self.found.pop_front() else { break };
+                self.begin(event);
+            }
+            if let Some(why) = self.ending.clone()
+                && self.found.is_empty()
+                && self.begun.is_empty()
+            {
+                self.hang_up().await;
+                return Ok(why);
+            }
+            let has_room = self.has_room();
+            entry.is(self.doing(has_room), self.begun.len());
+            tokio::select! {
+                biased;
+                () = stop.cancelled(), if self.ending.is_none() => self.end(Ended::Stopped),
+                why = entry.told() => return Err(why),
+                Some(reply) = self.replies.next(), if !self.begun.is_empty() => self.reply(reply, stop).await?,
+                read = self.stream.read(&mut buffer), if has_room => {
+                    let read = read.map_err(|error| Ended::Failed(error.to_string()))?;
+                    self.take_in(&buffer[..read]);
+                    fit(&mut buffer, read);
+                }
+                () = &mut tick => {
+                    self.look_at_the_clock(has_room)?;
+                    tick.as_mut().reset(Instant::now() + self.terms.tick());
+                }
+            }
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.ending.is_none() && self.found.is_empty() && self.begun.len() < self.terms.in_flight && self.in_flight_bytes < IN_FLIGHT_BYTES
+    }
+
+    fn doing(&self, has_room: bool) -> Doing {
+        match (has_room, self.decoder.is_mid_frame()) {
+            (false, _) => Doing::Full,
+            (true, true) => Doing::MidFrame,
+            (true, false) => Doing::Waiting,
+        }
+    }
+
+    /// Begins nothing more; what was begun is still answered.
+    fn end(&mut self, why: Ended) {
+        self.found.clear();
+        self.ending = Some(why);
+    }
+
+    fn take_in(&mut self, bytes: &[u8]) {
+        self.progress = Instant::now();
+        if bytes.is_empty() {
+            let mid_frame = self.decoder.is_mid_frame();
+            if mid_frame {
+                self.entry.quirk(Quirk::CutOff);
+            }
+            self.ending = Some(if mid_frame { Ended::BySenderMidFrame } else { Ended::BySender });
+            return;
+        }
+        if self.entry.is_untouched()
+            && let Some(quirk) = other_protocol(bytes, self.is_secured)
+        {
+            self.entry.quirk(quirk);
+            return self.end(Ended::OtherProtocol(quirk));
+        }
+        self.entry.read(bytes.len());
+        self.decoder.push(bytes);
+        if !self.is_identified && self.decoder.is_mid_frame() {
+            self.is_identified = self.identify_unfinished();
+        }
+        while let Some(event) = self.decoder.poll() {
+            self.is_identified = false;
+            self.found.push_back(event);
+        }
+    }
+
+    /// Looks whose the unfinished frame is, so that the peer's own limit holds before more of it is kept; whether that is settled.
+    fn identify_unfinished(&mut self) -> bool {
+        let head = self.decoder.unfinished();
+        let head = &head[..head.len().min(HEADER_BYTES)];
+        let Some(line) = header(head) else { return head.len() == HEADER_BYTES };
+        let line = Bytes::copy_from_slice(line);
+        if let Ok(message) = Message::parse(&line) {
+            self.identify(&message);
+        }
+        true
+    }
+
+    /// Takes note of whose message it is, and applies what is agreed with them.
+    fn identify(&mut self, message: &Message<'_>) {
+        let facility = Adt::of(message).sending_facility().unwrap_or_default();
+        let peers = self.gateway.peers.clone();
+        match peer::sending(&peers, &self.at.listener, facility) {
+            Sends::Here(peer) => {
+                if self.at.peer.as_deref() == Some(peer.name.as_str()) {
+                    return;
+                }
+                if self.at.peer.is_some() {
+                    self.entry.quirk(Quirk::SeveralPeers);
+                }
+                let name: Arc<str> = Arc::from(peer.name.as_str());
+                self.at.peer = Some(name.clone());
+                self.entry.belongs_to(name);
+                self.terms = Terms::of(peer);
+                self.decoder.limit(self.terms.frame_limit);
+                self.gateway.connections.supersede(&self.entry, self.timings.stuck, self.timings.silent);
+            }
+            Sends::Elsewhere(_) => self.entry.quirk(Quirk::WrongListener),
+            Sends::Nowhere => self.entry.quirk(Quirk::UnknownFacility),
+        }
+    }
+
+    fn look_at_the_clock(&mut self, has_room: bool) -> Result<(), Ended> {
+        if !has_room {
+            // Nothing is read: that nothing comes is no fault of the sender.
+            self.progress = Instant::now();
+            return Ok(());
+        }
+        let quiet = self.progress.elapsed();
+        if self.decoder.is_mid_frame() {
+            if quiet >= self.terms.partial_frame {
+                self.entry.quirk(Quirk::PartialFrame);
+                self.end(Ended::PartialFrame(self.terms.partial_frame));
+            }
+        } else if let Some(idle) = self.terms.idle
+            && quiet >= idle
+            && self.begun.is_empty()
+        {
+            self.end(Ended::Idle(idle));
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, event: Event) {
+        match event {
+            Event::Frame(frame) => self.begin_frame(frame),
+            Event::Oversize { .. } => {
+                self.entry.framed();
+                self.refuse_size(None);
+            }
+            Event::Noise { .. } => self.entry.quirk(Quirk::Noise),
+            Event::Truncated { .. } => self.entry.quirk(Quirk::BegunAnew),
+            // Whatever it was, it cannot be answered as what it was: closing makes the sender send it again.
+            Event::MissingStart { .. } => {
+                self.entry.quirk(Quirk::MissingStart);
+                self.end(Ended::NotFramed);
+            }
+        }
+    }
+
+    fn refuse_size(&mut self, header: Option<&Message<'_>>) {
+        self.entry.quirk(Quirk::Oversize);
+        let reply = too_large(&self.gateway, header);
+        self.push(Bytes::new(), None, None, tokio::spawn(async move { Ok(Some(reply)) }));
+    }
+
+    fn begin_frame(&mut self, frame: Bytes) {
+        self.entry.framed();
+        if frame.starts_with(&[0xEF, 0xBB, 0xBF]) {
+            self.entry.quirk(Quirk::ByteOrderMark);
+        }
+        let line = header(&frame[..frame.len().min(HEADER_BYTES)]).unwrap_or(&frame);
+        match Message::parse(line) {
+            Ok(message) => {
+                self.identify(&message);
+                if frame.len() > self.terms.frame_limit {
+                    return self.refuse_size(Some(&message));
+                }
+            }
+            // One in UTF-16 has no line end of one byte, and is read whole.
+            Err(_) if Message::parse(&frame).is_err() => self.entry.quirk(Quirk::Unreadable),
+            Err(_) => {}
+        }
+        let (key, before) = self.before(&frame);
+        let (done, ended) = oneshot::channel::<()>();
+        let span = tracing::info_span!(
+            "mllp.frame",
+            otel.kind = "server",
+            peer = tracing::field::Empty,
+            trigger = tracing::field::Empty,
+            reply = tracing::field::Empty
+        );
+        let (gateway, at, raw) = (self.gateway.clone(), self.at.clone(), frame.clone());
+        let take = async move {
+            if let Some(before) = before {
+                // An error says that the one before has ended without saying so, which is an end too.
+                let _ = before.await;
+            }
+            let reply = receive(&gateway, &raw, &at).await;
+            let _ = done.send(());
+            reply
+        };
+        self.push(frame, key, Some(ended), tokio::spawn(take.instrument(span).with_current_subscriber()));
+    }
+
+    fn push(&mut self, frame: Bytes, key: Option<String>, ended: Option<oneshot::Receiver<()>>, reply: JoinHandle<Taken>) {
+        self.in_flight_bytes += frame.len();
+        self.begun.push_back(Begun { frame, key, ended, peer: self.at.peer.clone() });
+        self.replies.push_back(reply);
+    }
+
+    /// The key of a frame, and the end of the newest frame of the same key that is being taken. Alone it needs neither.
+    fn before(&mut self, frame: &Bytes) -> (Option<String>, Option<oneshot::Receiver<()>>) {
+        if self.begun.is_empty() {
+            return (None, None);
+        }
+        let key = key_of(frame);
+        for begun in self.begun.iter_mut().rev() {
+            if *begun.key.get_or_insert_with(|| key_of(&begun.frame)) == key {
+                return (Some(key), begun.ended.take());
+            }
+        }
+        (Some(key), None)
+    }
+
+    /// Writes a reply, and those that are ready behind it.
+    async fn reply(&mut self, first: Result<Taken, JoinError>, stop: &CancellationToken) -> Result<(), Ended> {
+        let mut out = BytesMut::new();
+        let mut settled = self.settle(first, &mut out);
+        while settled.is_ok() && out.len() < REPLY_BYTES {
+            let Some(Some(next)) = self.replies.next().now_or_never() else { break };
+            settled = self.settle(next, &mut out);
+        }
+        self.write(&out, stop).await?;
+        settled
+    }
+
+    fn settle(&mut self, taken: Result<Taken, JoinError>, out: &mut BytesMut) -> Result<(), Ended> {
+        let begun = self.begun.pop_front();
+        let peer = begun.and_then(|begun| {
+            self.in_flight_bytes -= begun.frame.len();
+            begun.peer
+        });
+        match taken {
+            Ok(Ok(reply)) => {
+                self.entry.answered(peer, reply.as_deref().map_or("none", code_of));
+                if let Some(reply) = reply {
+                    encode(&reply, out);
+                }
+                Ok(())
+            }
+            Ok(Err(trouble)) => {
+                self.entry.answered(peer, "closed");
+                Err(Ended::NotNow(trouble.to_string()))
+            }
+            Err(_) => {
+                self.entry.answered(peer, "closed");
+                Err(Ended::Panicked)
+            }
+        }
+    }
+
+    async fn write(&mut self, out: &[u8], stop: &CancellationToken) -> Result<(), Ended> {
+        if out.is_empty() {
+            return Ok(());
+        }
+        // Nearly always the socket takes a reply at once.
+        let mut rest = out;
+        while !rest.is_empty() {
+            let written = match self.stream.write(rest).now_or_never() {
+                Some(written) => written,
+                None => {
+                    self.entry.is(Doing::Replying, self.begun.len());
+                    tokio::select! {
+                        biased;
+                        why = self.entry.told() => return Err(why),
+                        written = self.stream.write(rest) => written,
+                        () = tokio::time::sleep(self.timings.unread) => {
+                            self.entry.quirk(Quirk::UnreadReplies);
+                            return Err(Ended::Unread(self.timings.unread));
+                        }
+                        () = given_up(stop) => return Err(Ended::Stopped),
+                    }
+                }
+            };
+            match written {
+                Ok(0) => return Err(Ended::Failed("nothing more can be written".to_owned())),
+                Ok(written) => rest = &rest[written..],
+                Err(error) => return Err(Ended::Failed(error.to_string())),
+            }
+        }
+        let flushed = tokio::time::timeout(self.timings.unread, self.stream.flush()).await;
+        self.progress = Instant::now();
+        match flushed {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Ended::Failed(error.to_string())),
+            Err(_) => {
+                self.entry.quirk(Quirk::UnreadReplies);
+                Err(Ended::Unread(self.timings.unread))
+            }
+        }
+    }
+
+    /// Says that nothing more comes, and reads what was under way: closing over unread bytes would take the last replies with it.
+    async fn hang_up(&mut self) {
+        let polite = async {
+            self.stream.shutdown().await?;
+            let mut buffer = [0; 1024];
+            while self.stream.read(&mut buffer).await? > 0 {}
+            Ok::<_, std::io::Error>(())
+        };
+        // Whether the other side still listens changes nothing.
+        let _ = tokio::time::timeout(LINGER, polite).await;
+    }
+}
+
+async fn given_up(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(STOP_PATIENCE).await;
+}
+
+/// A buffer that a read filled grows; one that a read left mostly empty is small again.
+fn fit(buffer: &mut Vec<u8>, read: usize) {
+    if read == buffer.len() && read < READ_BYTES.1 {
+        buffer.resize(read * 2, 0);
+    } else if read < READ_BYTES.0 && buffer.len() > READ_BYTES.0 {
+        *buffer = vec![0; READ_BYTES.0];
+    }
+}
+
+/// The MSH segment, where its end is there.
+fn header(head: &[u8]) -> Option<&[u8]> {
+    let begin = head.iter().position(|byte| *byte == b'M')?;
+    let end = head[begin..].iter().position(|byte| matches!(byte, b'\r' | b'\n'))?;
+    Some(&head[..begin + end])
+}
+
+fn key_of(frame: &[u8]) -> String {
+    Message::parse(frame).map(|message| reading::sequence_key(&message)).unwrap_or_default()
+}
+
+/// MSA-1 of a reply of ours.
+fn code_of(reply: &[u8]) -> &'static str {
+    let msa = reply.windows(4).position(|bytes| bytes == b"\rMSA");
+    let code = msa.and_then(|at| reply.get(at + 5..at + 7)).and_then(|code| std::str::from_utf8(code).ok());
+    code.and_then(AckCode::of).map_or("other", AckCode::code)
+}
+
+/// What a stream is that begins like this, where that is not MLLP.
+fn other_protocol(bytes: &[u8], is_secured: bool) -> Option<Quirk> {
+    const METHODS: [&[u8]; 5] = [b"GET /", b"POST /", b"HEAD /", b"PUT /", b"OPTIONS "];
+    match bytes {
+        [0x16, 0x03, ..] if !is_secured => Some(Quirk::TlsOnPlain),
+        _ if METHODS.iter().any(|method| bytes.starts_with(method)) => Some(Quirk::HttpOnMllp),
+        _ => None,
+    }
+}

@@ -1,0 +1,66 @@
+//! Messages that go out: against the project's own listener and a receiver that answers as told.
+
+use crate::edge::edge;
+use crate::world::*;
+use hearthline_contracts::envelope::Environment;
+use hearthline_interop::hl7v2::AckCode;
+use hearthline_pas_gateway::mllp::Timings;
+use hearthline_runtime::mllp_client::{MllpClient, Outcome, Target};
+use hearthline_sandbox::Fault;
+use hearthline_sandbox::mllp::{Options, Receiver};
+use std::time::Duration;
+
+fn to(address: std::net::SocketAddr) -> MllpClient {
+    MllpClient::new(Target { reply_timeout: Duration::from_millis(500), ..Target::plain(address.ip().to_string(), address.port()) })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn our_own_listener_answers_our_own_client() {
+    let edge = edge(peers(), Timings::default()).await;
+    let mut client = to(edge.addresses[0]);
+    for n in 0..3 {
+        let control = format!("C{n}");
+        let outcome = client.send(&Adt::new("A01", &control, &number(n)).write(), &control).await;
+        assert_eq!(outcome, Outcome::Accepted { code: AckCode::ApplicationAccept });
+    }
+    let outcome = client.send(&Adt { facility: "XYZ", ..Adt::new("A01", "C9", &number(1)) }.write(), "C9").await;
+    assert!(matches!(&outcome, Outcome::Refused { code: AckCode::ApplicationReject, text: Some(text), .. } if text.contains("MSH-4")), "{outcome:?}");
+    assert_eq!(edge.connection().frames, 4, "one lasting connection");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_answer_of_a_receiver_is_told_apart_and_kept() {
+    let world = World::new(Environment::Test).await;
+    let gateway = world.gateway();
+    let receiver = Receiver::start(([127, 0, 0, 1], 0).into(), Options::default()).await.expect("started");
+    let mut client = to(receiver.addr());
+    let mut sent = 0;
+    let faults = receiver.faults().clone();
+    let mut attempt = async |fault: Option<Fault>| {
+        if let Some(fault) = fault {
+            faults.script(fault).expect("a fault");
+        }
+        sent += 1;
+        gateway.send(&mut client, "elsewhere", &Adt::new("A01", &format!("O{sent}"), &number(1)).write()).await.expect("recorded").outcome
+    };
+    assert_eq!(attempt(None).await, Outcome::Accepted { code: AckCode::ApplicationAccept });
+    for code in ["AE", "AR", "CE", "CR"] {
+        let outcome = attempt(Some(Fault::refuse(code))).await;
+        assert!(matches!(&outcome, Outcome::Refused { code: said, .. } if said.code() == code), "{code}: {outcome:?}");
+    }
+    assert!(matches!(attempt(Some(Fault::lost_reply())).await, Outcome::Unconfirmed(why) if why.contains("closed")));
+    assert!(matches!(attempt(Some(Fault::delay(Duration::from_secs(5)))).await, Outcome::Unconfirmed(why) if why.contains("no acknowledgement")));
+    // The late answer is not taken for the next message's.
+    assert_eq!(attempt(None).await, Outcome::Accepted { code: AckCode::ApplicationAccept });
+    receiver.stop().await;
+    assert!(matches!(attempt(None).await, Outcome::NotSent(_)));
+
+    let rows = world.ports.store.query("select state, reply, control_id, outgoing from inbox order by seq", &[]).await.expect("readable");
+    let rows: Vec<_> = rows.iter().map(|row| (row.text(0).to_owned(), row.text(1).to_owned(), row.text(2).to_owned(), row.int(3))).collect();
+    let states = ["sent", "refused", "refused", "refused", "refused", "unconfirmed", "unconfirmed", "sent", "unsent"];
+    let replies = ["AA", "AE", "AR", "CE", "CR", "", "", "AA", ""];
+    for (n, ((state, reply), row)) in states.iter().zip(replies).zip(&rows).enumerate() {
+        assert_eq!(*row, ((*state).to_owned(), reply.to_owned(), format!("O{}", n + 1), 1));
+    }
+    assert_eq!(rows.len(), 9);
+}
