@@ -9,7 +9,7 @@ use crate::national::Item;
 use crate::peer::{Accepts, Acknowledgement, Peer};
 use crate::profile::{Profile, ProfileStatus};
 use crate::reading::{self, DEATH_CONTRADICTED, Matter, Reading, Refusal};
-use hearthline_interop::hl7v2::{AckCode, Adt, Clock, ErrorCode, Hl7Time, Message, TimeSource};
+use hearthline_interop::hl7v2::{AckCode, AckMode, Adt, Clock, Condition, ErrorCode, Hl7Time, Message, TimeSource, requested_acknowledgements};
 use hearthline_nhs::{NhsNumber, ResidentId};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -166,7 +166,7 @@ pub fn explain(raw: &[u8], peer: &Peer, profile: &Profile) -> Explanation {
         Ok(message) => message,
         Err(why) => {
             explanation.why = why.to_string();
-            explanation.acknowledgement = reply_code(peer, AckCode::ApplicationReject).to_owned();
+            explanation.acknowledgement = reply_code(peer, None, AckCode::ApplicationReject).to_owned();
             return explanation;
         }
     };
@@ -181,29 +181,26 @@ pub fn explain(raw: &[u8], peer: &Peer, profile: &Profile) -> Explanation {
         explanation.warnings.push("MSH-18 and the bytes disagree on the character set".to_owned());
     }
     let facility = adt.sending_facility().unwrap_or_default();
-    let read = match reading::peer_of(facility, std::slice::from_ref(peer)) {
-        Some(_) => reading::read_by(&message, peer, profile),
-        None if facility.is_empty() && peer.sending_facilities.iter().any(String::is_empty) => reading::read_by(&message, peer, profile),
-        None => Err(reading::UNKNOWN_FACILITY),
-    };
+    let is_named = peer.is_sender(facility) || peer.sending_facilities.iter().any(|named| named == facility);
+    let read = if is_named { reading::read_by(&message, peer, profile) } else { Err(reading::UNKNOWN_FACILITY) };
     match read {
-        Ok(reading) => accepted(&mut explanation, &adt, &reading, peer),
-        Err(refusal) => refused(&mut explanation, &refusal, peer),
+        Ok(reading) => accepted(&mut explanation, &message, &reading, peer),
+        Err(refusal) => refused(&mut explanation, &message, &refusal, peer),
     }
     explanation
 }
 
-fn refused(explanation: &mut Explanation, refusal: &Refusal, peer: &Peer) {
+fn refused(explanation: &mut Explanation, message: &Message<'_>, refusal: &Refusal, peer: &Peer) {
     refusal.text.clone_into(&mut explanation.why);
-    explanation.acknowledgement = reply_code(peer, refusal.code).to_owned();
+    explanation.acknowledgement = reply_code(peer, Some(message), refusal.code).to_owned();
     let at = refusal.error.location.map(|at| at.field.map_or(at.segment.to_owned(), |field| format!("{}-{field}", at.segment)));
     explanation.error = Some(format!("{} at {}", error_number(refusal.error.code), at.unwrap_or_default()));
 }
 
-fn accepted(explanation: &mut Explanation, adt: &Adt<'_>, reading: &Reading, peer: &Peer) {
-    explanation.acknowledgement = reply_code(peer, AckCode::ApplicationAccept).to_owned();
+fn accepted(explanation: &mut Explanation, message: &Message<'_>, reading: &Reading, peer: &Peer) {
+    explanation.acknowledgement = reply_code(peer, Some(message), AckCode::ApplicationAccept).to_owned();
     explanation.matter = matter(&reading.matter, &reading.trigger);
-    explanation.time = time(adt, reading, &mut explanation.warnings);
+    explanation.time = time(&Adt::of(message), reading, &mut explanation.warnings);
     let resident = Subject::Resident { id: ResidentId::from_bytes([1; 16]), home: None, confidence: Confidence::High };
     match &reading.matter {
         Matter::Nothing(why) => (*why).clone_into(&mut explanation.why),
@@ -373,14 +370,31 @@ pub(crate) fn meaning(trigger: &str) -> &'static str {
     }
 }
 
-fn reply_code(peer: &Peer, code: AckCode) -> &'static str {
-    let is_enhanced = peer.acknowledgement == Acknowledgement::Enhanced;
-    match code {
-        AckCode::ApplicationAccept if is_enhanced || peer.accepts == Accepts::Ca => "CA",
-        AckCode::ApplicationError if is_enhanced => "CE",
-        AckCode::ApplicationReject if is_enhanced => "CR",
-        other => other.code(),
+/// MSA-1 in the words agreed with the peer, as far as the message asks for a reply.
+fn reply_code(peer: &Peer, message: Option<&Message<'_>>, plain: AckCode) -> &'static str {
+    let (accept, application) = message.map_or((Condition::Unstated, Condition::Unstated), requested_acknowledgements);
+    let unstated = accept == Condition::Unstated && application == Condition::Unstated;
+    let enhanced = match peer.acknowledgement {
+        Acknowledgement::Original => false,
+        Acknowledgement::Enhanced => true,
+        Acknowledgement::AsAsked => !unstated,
+    };
+    let asks = |condition: Condition| match condition {
+        Condition::Always => true,
+        Condition::Never | Condition::Unstated => false,
+        Condition::OnError => !plain.is_accept(),
+        Condition::OnSuccess => plain.is_accept(),
+    };
+    if enhanced && !unstated && !asks(accept) && !asks(application) {
+        return "none";
     }
+    let mode = if enhanced && peer.accepts == Accepts::Ca { AckMode::Enhanced } else { AckMode::Original };
+    let code = match plain {
+        AckCode::ApplicationAccept | AckCode::CommitAccept => mode.accept(),
+        AckCode::ApplicationError | AckCode::CommitError => mode.error(),
+        AckCode::ApplicationReject | AckCode::CommitReject => mode.reject(),
+    };
+    code.code()
 }
 
 /// Table 0357.

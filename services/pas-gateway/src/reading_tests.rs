@@ -105,3 +105,61 @@ fn every_sign_of_death_is_a_death() {
     }
     assert_eq!(reading(&adt("A31", "PID|1||1^^^RHM^MR")).expect("taken").matter, Matter::Nothing("a person's details, which the directory keeps"));
 }
+
+#[test]
+fn a_date_of_birth_at_midnight_in_summer_time_stays_that_day() {
+    for born in ["19400701", "19400701000000", "19400701000000+0100", "194007010000"] {
+        let read = reading(&adt("A01", &format!("PID|1||1^^^RHM^MR||||{born}\rPV1|1|I"))).expect("taken");
+        assert_eq!(read.patient.date_of_birth.map(|day| day.to_iso()).as_deref(), Some("1940-07-01"), "{born}");
+    }
+}
+
+#[test]
+fn times_without_an_offset_are_on_the_peers_clock() {
+    let peer = Peer { time_zone: "Europe/Paris".into(), ..peers().remove(0) };
+    let text = adt("A01", "PID|1||1^^^RHM^MR\rPV1|1|I|||||||||||||||||V1|||||||||||||||||||||||||20260701120000");
+    let message = Message::parse(text.as_bytes()).expect("readable");
+    let (there, here) = (read_of(&message, &peer).expect("taken"), read_of(&message, &peers()[0]).expect("taken"));
+    assert_eq!((there.at.zone.as_str(), here.at.at_us - there.at.at_us), ("Europe/Paris", 3_600_000_000));
+    assert_eq!(here.order.occurred_us, None);
+    assert_eq!(here.order.recorded_us.zip(there.order.recorded_us).map(|(here, there)| here - there), Some(3_600_000_000));
+}
+
+#[test]
+fn a_day_without_a_time_puts_nothing_in_order() {
+    let text = adt("A01", "PID|1||1^^^RHM^MR\rPV1|1|I").replace("EVN||20260301120000", "EVN||20260301120000||||20260301");
+    let read = reading(&text).expect("taken");
+    assert_eq!((read.order.occurred_us, read.order.recorded_us), (None, read.order.sent_us));
+}
+
+#[test]
+fn merges_moves_and_new_identifiers_name_both_sides() {
+    let pid = "PID|1||40800000^^^RHM^MR~9990000018^^^NHS^NH";
+    for trigger in ["A34", "A40", "A47"] {
+        let read = reading(&adt(trigger, &format!("{pid}\rMRG|40700000~9990000050^^^NHS^NH"))).expect("taken");
+        let Matter::Merge { retired } = &read.matter else { panic!("a merge") };
+        assert_eq!(retired.iter().map(NhsNumber::as_str).collect::<Vec<_>>(), ["9990000050"]);
+        let merged = read.merged.expect("local identifiers");
+        // MRG-1 left the authority out.
+        assert_eq!(merged.edges(), [("40700000\0RHM".to_owned(), "40800000\0RHM".to_owned())]);
+        assert!(merged.retired[0].matches(&LocalId { value: "40700000".into(), authority: Some("RHM".into()), id_type: None }));
+    }
+    let visit = |trigger: &str, pv1: &str, mrg: &str| reading(&adt(trigger, &format!("{pid}\rPV1|1|I|||||||||||||||||{pv1}\rMRG|{mrg}"))).expect("taken");
+    let merged = visit("A42", "V2", "1||||V1");
+    assert_eq!((merged.visit, merged.retired_visit), (Some(VisitName::numbered("V2")), Some(VisitName::numbered("V1"))));
+    let moved = visit("A45", "V1", "1||||V1");
+    assert_eq!((moved.visit, moved.retired_visit, moved.matter), (Some(VisitName::numbered("V1")), None, Matter::Visit(Report::Move)));
+    assert_eq!(visit("A45", "", "1||||V1").visit, Some(VisitName::numbered("V1")));
+    assert_eq!(visit("A02", "V1", "1||||V0").retired_visit, None);
+}
+
+#[test]
+fn signals_of_a_death_that_contradict_each_other_are_nobodys_death() {
+    let died = |pid: &str| reading(&adt("A31", &format!("PID|1||1^^^RHM^MR{}{pid}", "|".repeat(26)))).expect("taken");
+    assert_eq!(died("20260228101500").patient.death.map(|death| death.signal), Some("PID-29 has a time of death"));
+    assert_eq!(died("|Y").patient.death.map(|death| death.signal), Some("PID-30 is Y"));
+    let doubtful = died("20260228101500|N");
+    assert!(doubtful.patient.death.is_none() && doubtful.patient.death_contradicted);
+    assert_eq!(doubtful.matter, Matter::Nothing(DEATH_CONTRADICTED));
+    assert!(!died("|N").patient.death_contradicted);
+}

@@ -106,9 +106,9 @@ fn answers(sheet: &mut String, peer: &Peer) {
         Acknowledgement::Enhanced => "enhanced mode",
     };
     let (accept, error, reject) = match (peer.acknowledgement, peer.accepts) {
-        (Acknowledgement::Enhanced, _) => ("CA", "CE", "CR"),
-        (Acknowledgement::AsAsked | Acknowledgement::Original, Accepts::Ca) => ("CA", "AE", "AR"),
-        (Acknowledgement::AsAsked | Acknowledgement::Original, Accepts::Aa) => ("AA", "AE", "AR"),
+        (Acknowledgement::Enhanced, Accepts::Ca) => ("CA", "CE", "CR"),
+        (Acknowledgement::AsAsked, Accepts::Ca) => ("AA, or CA where asked", "AE, or CE", "AR, or CR"),
+        (Acknowledgement::Original, _) | (_, Accepts::Aa) => ("AA", "AE", "AR"),
     };
     let _ = write!(
         sheet,

@@ -19,10 +19,12 @@ pub fn decide(visit: &Visit, reported: &Reported, subject: Option<&Subject>) -> 
     let mut after = visit.clone();
     after.insert(statement.clone());
     let says_nothing = matches!(&reported.report, Report::Change(details) if *details == Details::NONE);
-    if after == *visit || (says_nothing && after.course().subject == visit.course().subject) {
+    let (before, then) = (visit.course(), after.course());
+    let is_known = visit.position(&statement).is_some();
+    if (is_known && then == before) || (says_nothing && then.subject == before.subject) {
         return Err(Rejection::NothingNew);
     }
-    let told = difference(&visit.course(), &after.course(), reported);
+    let told = difference(&before, &then, reported);
     Ok(following(told, statement))
 }
 

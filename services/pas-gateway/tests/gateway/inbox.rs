@@ -105,7 +105,11 @@ async fn an_attendance_becomes_an_admission_and_ends_whatever_order_it_is_told_i
             take(&gateway, &story(&number(1))[n].write()).await;
         }
         let events = world.events().await;
-        assert_eq!((events.first().map(String::as_str), events.last().map(String::as_str)), (Some("VisitOpened"), Some("VisitClosed")), "{order:?}");
+        // An opening that is told late opens the visit again and closes it again; an admission told after the discharge is a change of
+        // the stay that ended.
+        let last = |name: &str| events.iter().rposition(|event| event == name);
+        assert_eq!(events.first().map(String::as_str), Some("VisitOpened"), "{order:?}");
+        assert!(last("VisitClosed") > last("VisitOpened") && last("VisitReopened").is_none(), "{order:?}: {events:?}");
         assert!(!world.states().await.contains(&"held".to_owned()), "{order:?}");
     }
 }
