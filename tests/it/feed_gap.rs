@@ -60,7 +60,7 @@ impl Watch {
             let (id, received_at) = (*uuid::Uuid::now_v7().as_bytes(), at.unwrap_or(own).as_microsecond());
             let mut digest = [0; 32];
             digest[..16].copy_from_slice(&id);
-            inbox.push(InboxChange::Receive(InboxRow {
+            inbox.push(InboxChange::Receive(Box::new(InboxRow {
                 id,
                 received_at,
                 outgoing: false,
@@ -82,7 +82,7 @@ impl Watch {
                 stream: None,
                 resident: None,
                 traceparent: None,
-            }));
+            })));
             own += minutes(30);
         }
         self.append(Unit { inbox, ..Unit::default() }).await;

@@ -58,7 +58,7 @@ async fn came(gateway: &Gateway, state: &'static str, messages: &[(i64, i64)]) {
             traceparent: None,
         }
     };
-    let inbox = messages.iter().map(|message| InboxChange::Receive(row(*message))).collect();
+    let inbox = messages.iter().map(|message| InboxChange::Receive(Box::new(row(*message)))).collect();
     let answer = gateway.kernel.store.append(Unit { inbox, ..Unit::default() }).await.expect("appended");
     assert!(matches!(answer, Answer::Committed { .. }));
 }
