@@ -751,7 +751,7 @@ async fn rows_beside_the_events_are_kept(adapter: &dyn StoreAdapter) {
     let inbox = |change| Unit { inbox: vec![change], ..Unit::default() };
     store.append(inbox(InboxChange::Receive(Box::new(message.clone())))).await.unwrap();
     assert!(
-        matches!(store.append(inbox(InboxChange::Receive(InboxRow { id: [9; 16], ..message.clone() }))).await, Err(StoreError::Refused(_))),
+        matches!(store.append(inbox(InboxChange::Receive(Box::new(InboxRow { id: [9; 16], ..message.clone() })))).await, Err(StoreError::Refused(_))),
         "the same message again"
     );
     store
