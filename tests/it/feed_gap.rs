@@ -12,6 +12,7 @@ use hearthline_pas_gateway::gateway::Gateway;
 use hearthline_runtime::auth::Role;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Beside the feed that the hub listens to on its socket: one of the same hospital, whose messages lie in the inbox as if they had come days ago.
@@ -42,7 +43,7 @@ impl Watch {
     fn on(hub: &System) -> Self {
         let peer = Peer { silence: Some(Duration::from_secs(3_600)), ..Peer::new(FEED, OdsCode::parse(HOSPITAL).expect("a code")) };
         let kernel = hub.kernel("pas-gateway").clone();
-        let gateway = Gateway::new(kernel, vec![peer], false, 14);
+        let gateway = Gateway { kernel, peers: Arc::new(vec![peer]), live: false, refused: Arc::default(), connections: Default::default(), kept_days: 14 };
         Watch { gateway, remembered: bytes::Bytes::new() }
     }
 

@@ -332,8 +332,12 @@ async fn no_service_may_change_what_happened_or_look_into_another_s_tables() {
         let database = deployed.enter(&deployed.stores, &role(service));
         let options = PostgresOptions { service, topic: bench::topic_of(service), database, schema: own, views: vec![], faults: Arc::new(NoFaults) };
         let store = PostgresStore::open(options).await.expect("it opens with its own rights");
-        let all =
-            Unit { inbox: vec![InboxChange::Receive(Box::new(received()))], lease: Some(([1; 16], now_us() + 1, now_us())), relayed: Some(0), ..unit(stream(), 0, 1) };
+        let all = Unit {
+            inbox: vec![InboxChange::Receive(Box::new(received()))],
+            lease: Some(([1; 16], now_us() + 1, now_us())),
+            relayed: Some(0),
+            ..unit(stream(), 0, 1)
+        };
         assert!(matches!(store.append(all).await.unwrap(), Answer::Committed { .. }));
         store.close().await;
     }

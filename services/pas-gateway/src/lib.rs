@@ -16,8 +16,8 @@
 pub mod activity;
 pub mod connections;
 pub mod domain;
-pub mod feeds;
 pub mod explain;
+pub mod feeds;
 pub mod gateway;
 pub mod http;
 pub mod inbound;
