@@ -169,7 +169,7 @@ impl Profile {
             profile.add_codes(item, table).map_err(|why| refused(format!("codes.{}", item.name()), why))?;
         }
         for test in &profile.tests {
-            for key in test.expect.keys().filter(|key| !explain::KEYS.contains(&key.as_str())) {
+            if let Some(key) = test.expect.keys().find(|key| !explain::KEYS.contains(&key.as_str())) {
                 return Err(refused(format!("test \"{}\": expect.{key}", test.name), format!("is none of {}", explain::KEYS.join(", "))));
             }
         }

@@ -12,7 +12,8 @@ use super::{Confidence, Details, Report, Reported, ResolverRule, Statement, Subj
 
 /// The events of a report, first among them the resident whom the visit did not have before. Nothing new is a rejection.
 pub fn decide(visit: &Visit, reported: &Reported, subject: Option<&Subject>) -> Result<Vec<Event>, Rejection> {
-    if !visit.has_begun() && !(reported.report.begins() && subject.is_some()) {
+    let begins = reported.report.begins() && subject.is_some();
+    if !visit.has_begun() && !begins {
         return Err(Rejection::NotOpened);
     }
     let statement = reported.statement(subject);

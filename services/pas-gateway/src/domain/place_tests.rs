@@ -60,11 +60,11 @@ fn the_strongest_ground_decides_and_says_what_agreed() {
         (Some(id(3)), &[in_oak.clone()][..], "", "", Some((id(3), ResolverRule::NhsNumber, Confidence::High))),
         (None, &[in_oak.clone(), by_uprn.clone()], "", "", Some((id(2), ResolverRule::HomeUprn, Confidence::High))),
         (None, &[elsewhere.clone(), in_oak.clone()], "", "", Some((id(1), ResolverRule::HomeAddress, Confidence::High))),
-        (None, &[near_oak.clone()], "85", "19", Some((id(1), ResolverRule::CareHomeCode, Confidence::Medium))),
-        (None, &[near_oak.clone()], "19", "65", Some((id(1), ResolverRule::HomePostcode, Confidence::Low))),
-        (None, &[near_oak.clone()], "19", "19", None),
-        (None, &[near_oak.clone()], "", "", None),
-        (None, &[elsewhere.clone()], "54", "54", None),
+        (None, std::slice::from_ref(&near_oak), "85", "19", Some((id(1), ResolverRule::CareHomeCode, Confidence::Medium))),
+        (None, std::slice::from_ref(&near_oak), "19", "65", Some((id(1), ResolverRule::HomePostcode, Confidence::Low))),
+        (None, std::slice::from_ref(&near_oak), "19", "19", None),
+        (None, std::slice::from_ref(&near_oak), "", "", None),
+        (None, std::slice::from_ref(&elsewhere), "54", "54", None),
         (None, &[], "54", "", None),
     ] {
         let found = place(registered, &Signs { addresses, source, destination }, &homes);
