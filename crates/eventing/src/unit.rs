@@ -310,7 +310,6 @@ pub struct AuditRow {
 
 /// A hospital message as received, sealed, or what became of it.
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "nearly every one is a receipt")]
 pub enum InboxChange {
     Receive(Box<InboxRow>),
     /// What became of a row.

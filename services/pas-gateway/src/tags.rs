@@ -19,8 +19,10 @@ pub const VISIT: &str = "visit";
 pub const WAITING: &str = "waiting";
 /// A held message that has had its effect: it has it once.
 pub const TAKEN: &str = "taken";
-/// A death that a facility reported of a resident.
+/// A death, or a merge of residents, that a facility reported: it is told of once.
 pub const DEATH: &str = "death";
+/// A facility's identifier of a patient that a merge retired; the owner is the tag of the one that stays.
+pub const PATIENT_ALIAS: &str = "patient-alias";
 
 const DAY_US: i64 = 24 * 3_600 * 1_000_000;
 
@@ -47,6 +49,21 @@ impl Lasting {
 
     pub fn death(&self, facility: &OdsCode, resident: &[u8; 16]) -> [u8; 16] {
         self.0.tag("death", &format!("{facility}\0{}", hex(resident)))
+    }
+
+    /// Two residents whom a facility made one.
+    pub fn merge(&self, facility: &OdsCode, survivor: &[u8; 16], retired: &[u8; 16]) -> [u8; 16] {
+        self.0.tag_bytes("merge", &[facility.as_str().as_bytes(), &[0], survivor, retired])
+    }
+
+    /// A patient by what the facility calls them.
+    pub fn patient(&self, facility: &OdsCode, key: &str) -> [u8; 16] {
+        self.0.tag_bytes("patient", &[facility.as_str().as_bytes(), &[0], key.as_bytes()])
+    }
+
+    /// A visit without a number, by its patient and admission.
+    pub fn admission(&self, patient: &[u8; 16], at_us: i64) -> [u8; 16] {
+        self.0.tag_bytes("admission", &[patient, &at_us.to_be_bytes()])
     }
 
     /// What follows MSH, with the type of the message: the same body under another control id has the same. Keyed: a plain digest
