@@ -101,7 +101,8 @@ async fn summary(Extract(state): Extract<State>, caller: Caller) -> Result<Json<
         .collect();
     let mut control_ids_reused = 0;
     for name in names {
-        let reused = store.query("select count(*) from claims where scope = $1 and digest = $2", &[CONTROL_REUSED.into(), name.as_bytes().to_vec().into()]).await?;
+        let reused =
+            store.query("select count(*) from claims where scope = $1 and digest = $2", &[CONTROL_REUSED.into(), name.as_bytes().to_vec().into()]).await?;
         control_ids_reused += reused.first().map_or(0, |r| r.int(0));
     }
     Ok(Json(Summary { messages, control_ids_reused }))
