@@ -17,8 +17,6 @@ pub const RESIDENT_NHS: &str = "resident-nhs";
 pub const VISIT: &str = "visit";
 /// A message that waits for its visit to be opened; the owner is the visit's tag.
 pub const WAITING: &str = "waiting";
-/// A held message that has had its effect: it has it once.
-pub const TAKEN: &str = "taken";
 /// A death that a facility reported of a resident.
 pub const DEATH: &str = "death";
 
