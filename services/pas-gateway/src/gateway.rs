@@ -39,6 +39,16 @@ pub struct Keys {
     pub visit: Option<[u8; 16]>,
     /// Of a merge: the records that go.
     pub retired: Vec<[u8; 16]>,
+    /// The visit that becomes part of this one, or goes by its name from now on.
+    pub retired_visit: Option<[u8; 16]>,
+    /// Of a visit without a number: patient and admission.
+    pub admission: Option<([u8; 16], i64)>,
+    /// Names that such a visit had before its patient was merged.
+    pub former: Vec<[u8; 16]>,
+    /// Of a merge: a facility's identifier that goes, and the one that stays.
+    pub edges: Vec<([u8; 16], [u8; 16])>,
+    /// The merge goes round in a circle with earlier ones.
+    pub is_cycle: bool,
 }
 
 /// Who a patient is to the directory.
@@ -62,6 +72,8 @@ pub struct VisitWork {
     pub events: Vec<Event>,
     /// The visit's name is not claimed yet.
     pub is_new: bool,
+    /// It was found by a name that it had before.
+    pub is_renamed: bool,
 }
 
 /// What follows from a message.
@@ -111,10 +123,20 @@ impl Gateway {
 
     pub fn keys(&self, lasting: &Lasting, reading: &Reading) -> Keys {
         let number = reading.patient.nhs_number.as_ref();
+        let patient = |key: &str| lasting.patient(&reading.peer.facility_ods, key);
+        let admission = reading.admission.as_ref().map(|(key, at_us)| (patient(key), *at_us));
         Keys {
             person: number.map(|n| lasting.number(n)),
             born: number.zip(reading.patient.date_of_birth.as_ref()).map(|(n, born)| lasting.born(n, born)),
-            visit: reading.visit.as_ref().map(|v| lasting.visit(&reading.peer.facility_ods, v)),
+            visit: match &admission {
+                Some((patient, at_us)) => Some(lasting.admission(patient, *at_us)),
+                None => reading.visit.as_ref().map(|v| lasting.visit(&reading.peer.facility_ods, v)),
+            },
+            retired_visit: reading.retired_visit.as_ref().map(|v| lasting.visit(&reading.peer.facility_ods, v)),
+            admission,
+            former: Vec::new(),
+            edges: reading.merged.iter().flat_map(|merged| merged.edges()).map(|(retired, survivor)| (patient(&retired), patient(&survivor))).collect(),
+            is_cycle: false,
             retired: match &reading.matter {
                 Matter::Merge { retired } => retired.iter().map(|n| lasting.number(n)).collect(),
                 Matter::Visit(_) | Matter::Person | Matter::Nothing(_) => Vec::new(),
@@ -127,7 +149,7 @@ impl Gateway {
         let who = who(keys, known);
         let mut verdict = match &reading.matter {
             Matter::Nothing(why) => Verdict::row(IGNORED, why),
-            Matter::Merge { .. } => on_merge(reading, keys, known, who),
+            Matter::Merge { .. } => on_merge(lasting, reading, keys, known, who),
             Matter::Person => on_person(lasting, reading, known, who),
             Matter::Visit(_) => on_visit(lasting, reading, known, visit, who),
         };
@@ -162,6 +184,7 @@ fn on_visit(lasting: &Lasting, reading: &Reading, known: &Known, found: Option<&
     };
     // A visit that was only given a stream to be is not there yet.
     let is_new = expected == 0;
+    let is_renamed = found.is_some_and(|found| found.is_renamed);
     let stranger = if who == Who::Disagrees { "the date of birth is not the resident's" } else { "nobody of the directory" };
     if subject.is_none() && is_new {
         return Verdict::row(HELD, stranger);
@@ -169,14 +192,14 @@ fn on_visit(lasting: &Lasting, reading: &Reading, known: &Known, found: Option<&
     let is_known = matches!(subject, Some(Subject::Resident { .. })) || visit.resident().is_some();
     let mut verdict = match decide(visit, &reported, subject.as_ref()) {
         Ok(events) => {
-            let work = Some(VisitWork { stream, expected, events, is_new });
+            let work = Some(VisitWork { stream, expected, events, is_new, is_renamed });
             let (state, why) = if is_known { (INTERPRETED, "") } else { (HELD, HOME_LEVEL) };
             Verdict { visit: work, ..Verdict::row(state, why) }
         }
         Err(rejection @ Rejection::NotOpened) if reading.visit.is_some() => Verdict { waits: true, ..Verdict::row(HELD, rejection.why()) },
         Err(Rejection::NotOpened) => Verdict::row(if is_known { IGNORED } else { HELD }, "it names no visit"),
         Err(rejection) => {
-            let work = Some(VisitWork { stream, expected, events: Vec::new(), is_new: false });
+            let work = Some(VisitWork { stream, expected, events: Vec::new(), is_new: false, is_renamed });
             // A stranger's message stays, so that it can still be theirs once they are known.
             let (state, why) = if is_known { (IGNORED, rejection.why()) } else { (HELD, HOME_LEVEL) };
             Verdict { visit: work, ..Verdict::row(state, why) }
@@ -196,7 +219,10 @@ fn on_person(lasting: &Lasting, reading: &Reading, known: &Known, who: Who) -> V
     }
 }
 
-fn on_merge(reading: &Reading, keys: &Keys, known: &Known, who: Who) -> Verdict {
+fn on_merge(lasting: &Lasting, reading: &Reading, keys: &Keys, known: &Known, who: Who) -> Verdict {
+    if keys.is_cycle {
+        return Verdict::row(HELD, "it merges in a circle with earlier merges: a person must say who stays");
+    }
     let Who::Resident { id: survivor, .. } = who else { return Verdict::row(HELD, "nobody of the directory") };
     let retired = keys.retired.iter().filter_map(|tag| known.persons.get(tag)).map(|person| person.id).find(|id| *id != survivor);
     match retired {
@@ -208,7 +234,11 @@ fn on_merge(reading: &Reading, keys: &Keys, known: &Known, who: Who) -> Verdict 
                 facility: reading.peer.facility_ods.to_string(),
                 trigger: reading.trigger.clone(),
             };
-            Verdict { report: Some((event, None)), ..Verdict::row(INTERPRETED, "") }
+            let once = lasting.merge(&reading.peer.facility_ods, survivor.bytes(), retired.bytes());
+            if known.reported.contains(&once) {
+                return Verdict::row(IGNORED, "it was reported before");
+            }
+            Verdict { report: Some((event, Some(once))), ..Verdict::row(INTERPRETED, "") }
         }
         None => Verdict::row(IGNORED, "it merges no two residents"),
     }
@@ -218,7 +248,7 @@ fn on_merge(reading: &Reading, keys: &Keys, known: &Known, who: Who) -> Verdict 
 fn death(lasting: &Lasting, reading: &Reading, known: &Known, resident: ResidentId) -> Option<(Event, Option<[u8; 16]>)> {
     let death = reading.patient.death?;
     let key = lasting.death(&reading.peer.facility_ods, resident.bytes());
-    if known.deaths.contains(&key) {
+    if known.reported.contains(&key) {
         return None;
     }
     // A discharge as died without a date of death happened on the day of the discharge.

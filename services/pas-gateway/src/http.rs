@@ -1,11 +1,19 @@
-//! What trusts and operators see of the feeds: counts, and nothing of any patient.
+//! What trusts' engineers and operators see and ask of the feeds.
+//!
+//! An engineer is scoped to the trust of their token: another trust's peers, messages and feeds do not exist for them (404, and no
+//! row in a list). Nothing personal is shown but in a message's content, with a reason, on record.
 
+mod feeds;
+mod messages;
+
+use crate::connections::ConnectionReport;
 use crate::gateway::Gateway;
+use crate::peer::Peer;
 use crate::tags::CONTROL_REUSED;
 use axum::Json;
 use axum::extract::State as Extract;
-use hearthline_runtime::auth::Role;
-use hearthline_runtime::http::{Problem, Route, Scope};
+use hearthline_runtime::auth::{Caller, Role};
+use hearthline_runtime::http::{Problem, Route, Scope, not_found};
 use serde::Serialize;
 
 #[derive(Clone)]
@@ -14,18 +22,56 @@ pub struct State {
 }
 
 const READERS: &[Role] = &[Role::TrustEngineer, Role::Operator, Role::Analyst];
+const ENGINEERS: &[Role] = &[Role::TrustEngineer, Role::Operator];
+/// Who may see what a message says of a patient: whose system sent it, and who answers for its use.
+const SEERS: &[Role] = &[Role::TrustEngineer, Role::PrivacyOfficer];
+const OPERATORS: &[Role] = &[Role::Operator];
 
 pub fn routes() -> Vec<Route<State>> {
-    vec![Route::get("/pas/summary", READERS, Scope::Any, summary)]
+    vec![
+        Route::get("/pas/summary", READERS, Scope::OwnOrganisation, summary),
+        Route::get("/pas/connections", ENGINEERS, Scope::OwnOrganisation, connections),
+        Route::get("/pas/peers", ENGINEERS, Scope::OwnOrganisation, feeds::peers),
+        Route::get("/pas/peers/{peer}/shadow-report", ENGINEERS, Scope::OwnOrganisation, feeds::shadow_report),
+        Route::post("/pas/peers/{peer}/promote", OPERATORS, Scope::Any, feeds::promote),
+        Route::post("/pas/peers/{peer}/demote", OPERATORS, Scope::Any, feeds::demote),
+        Route::get("/pas/gaps", READERS, Scope::OwnOrganisation, feeds::gaps),
+        Route::post("/pas/peers/{peer}/gaps", OPERATORS, Scope::Any, feeds::declare_gap),
+        Route::post("/pas/peers/{peer}/gaps/{gap_id}/close", OPERATORS, Scope::Any, feeds::close_gap),
+        Route::get("/pas/messages", ENGINEERS, Scope::OwnOrganisation, messages::list),
+        Route::search("/pas/messages/search", ENGINEERS, Scope::OwnOrganisation, messages::search).reads_personal(),
+        Route::get("/pas/messages/{id}", ENGINEERS, Scope::OwnOrganisation, messages::show),
+        Route::get("/pas/messages/{id}/content", SEERS, Scope::OwnOrganisation, messages::content).reads_personal(),
+        Route::post("/pas/reprocess", ENGINEERS, Scope::OwnOrganisation, messages::reprocess),
+    ]
+}
+
+impl State {
+    /// The peers that a caller may see.
+    fn visible(&self, caller: &Caller) -> Vec<&Peer> {
+        self.gateway.peers.iter().filter(|peer| sees(caller, peer)).collect()
+    }
+
+    /// A peer by name, if there is one for this caller.
+    fn peer(&self, caller: &Caller, name: &str) -> Result<&Peer, Problem> {
+        self.gateway.peers.iter().find(|peer| peer.name == name && sees(caller, peer)).ok_or_else(not_found)
+    }
+}
+
+/// An engineer sees the peers of their own trust and its sites.
+fn sees(caller: &Caller, peer: &Peer) -> bool {
+    if caller.role != Role::TrustEngineer {
+        return true;
+    }
+    let (org, facility) = (caller.org.as_str(), peer.facility_ods.as_str());
+    org == facility || (org.len() == 3 && facility.len() == 5 && facility.starts_with(org))
 }
 
 #[derive(Serialize)]
 struct Summary {
-    /// Messages of the last fourteen days.
+    /// Messages that are still kept.
     messages: Vec<Messages>,
-    /// Frames answered AE or AR since this process started.
-    refused_since_start: Vec<Refused>,
-    /// Messages of the last fourteen days whose control id another message had before.
+    /// Messages whose control id another message had before.
     control_ids_reused: i64,
 }
 
@@ -38,17 +84,13 @@ struct Messages {
     count: i64,
 }
 
-#[derive(Serialize)]
-struct Refused {
-    reply: &'static str,
-    count: u64,
-}
-
-async fn summary(Extract(state): Extract<State>) -> Result<Json<Summary>, Problem> {
+async fn summary(Extract(state): Extract<State>, caller: Caller) -> Result<Json<Summary>, Problem> {
     let store = &state.gateway.kernel.store;
+    let names: Vec<&str> = state.visible(&caller).iter().map(|peer| peer.name.as_str()).collect();
     let rows = store.query("select peer, day, state, why, count(*) from inbox group by peer, day, state, why order by day, peer, state, why", &[]).await?;
     let messages = rows
         .iter()
+        .filter(|r| caller.role != Role::TrustEngineer || names.contains(&r.text(0)))
         .map(|r| Messages {
             peer: r.text(0).to_owned(),
             day: r.text(1).to_owned(),
@@ -57,11 +99,24 @@ async fn summary(Extract(state): Extract<State>) -> Result<Json<Summary>, Proble
             count: r.int(4),
         })
         .collect();
-    let reused = store.query("select count(*) from claims where scope = $1", &[CONTROL_REUSED.into()]).await?;
-    let refused = state.gateway.refused.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-    Ok(Json(Summary {
-        messages,
-        refused_since_start: refused.into_iter().map(|(reply, count)| Refused { reply, count }).collect(),
-        control_ids_reused: reused.first().map_or(0, |r| r.int(0)),
-    }))
+    let mut control_ids_reused = 0;
+    for name in names {
+        let reused =
+            store.query("select count(*) from claims where scope = $1 and digest = $2", &[CONTROL_REUSED.into(), name.as_bytes().to_vec().into()]).await?;
+        control_ids_reused += reused.first().map_or(0, |r| r.int(0));
+    }
+    Ok(Json(Summary { messages, control_ids_reused }))
+}
+
+#[derive(Serialize)]
+struct Connections {
+    connections: Vec<ConnectionReport>,
+}
+
+/// Those of this process; who has not said whose they are is for operators.
+async fn connections(Extract(state): Extract<State>, caller: Caller) -> Json<Connections> {
+    let names: Vec<&str> = state.visible(&caller).iter().map(|peer| peer.name.as_str()).collect();
+    let mut connections = state.gateway.connections.reports();
+    connections.retain(|c| caller.role != Role::TrustEngineer || c.peer.as_deref().is_some_and(|peer| names.contains(&peer)));
+    Json(Connections { connections })
 }

@@ -26,7 +26,7 @@ use crate::domain::events::Event;
 use crate::gateway::{Gateway, HELD, Keys, RECEIVED, Verdict};
 use crate::known::KnownVisit;
 use crate::reading::{self, Reading};
-use crate::tags::{DEATH, Daily, Lasting, VISIT, WAITING, key_names, lasting_claim, message_claim, message_key_name};
+use crate::tags::{DEATH, Daily, Lasting, PATIENT_ALIAS, VISIT, WAITING, key_names, lasting_claim, message_claim, message_key_name};
 use crate::wire;
 use bytes::Bytes;
 use hearthline_eventing::{Access, Actor, Answer, Cause, ClaimRule, InboxChange, NotNow, Occurred, Settled, Unit, Value, now_us, query_among, seal};
@@ -87,6 +87,19 @@ impl Gateway {
                 unit.claims.push(lasting_claim(VISIT, key, &[], visit.stream, ClaimRule::Unique));
             }
             blob_of = Some(visit.stream);
+            // The visit goes by this name as well from now on, whatever had it; and by the one that it takes over.
+            let renamed = row.keys.visit.filter(|_| visit.is_renamed && !visit.is_new);
+            for name in renamed.into_iter().chain(row.keys.retired_visit) {
+                unit.claims.push(lasting_claim(VISIT, name, &[], visit.stream, ClaimRule::Replace));
+            }
+        }
+        for (retired, survivor) in row.keys.edges.iter().filter(|(retired, survivor)| !row.keys.is_cycle && retired != survivor) {
+            let survivor = StreamId::from_bytes(*survivor);
+            // A stranger's identifiers go with the message.
+            unit.claims.push(match verdict.resident {
+                Some(_) => lasting_claim(PATIENT_ALIAS, *retired, &[], survivor, ClaimRule::Replace),
+                None => message_claim(PATIENT_ALIAS, retired, &[], *survivor.bytes(), ClaimRule::Replace, (now, self.kept_days)),
+            });
         }
         if let Some((event, once)) = &verdict.report {
             let stream = StreamId::from_bytes(hearthline_runtime::service::fresh_id());
@@ -99,7 +112,8 @@ impl Gateway {
         if let Some(stream) = blob_of {
             unit.blobs.push(composer.blob(row.id, stream, MEDIA_TYPE, &row.raw, now).await?);
         }
-        if let Some(visit) = row.keys.visit.filter(|_| verdict.waits) {
+        // A visit that is to become part of another was most likely told of first.
+        if let Some(visit) = row.keys.retired_visit.or(row.keys.visit).filter(|_| verdict.waits) {
             unit.claims.push(message_claim(WAITING, &row.id, &[], visit, ClaimRule::KeepFirst, (now, self.kept_days)));
         }
         let effect = unit.writes.iter().flat_map(|write| &write.events).map(|event| event.name).collect::<Vec<_>>().join(",");
@@ -177,7 +191,8 @@ impl Gateway {
     pub async fn examine(&self, id: [u8; 16]) -> Result<(), NotNow> {
         let lasting = Lasting::open(&self.kernel.composer.keyring).await?;
         for _ in 0..ATTEMPTS_MAX {
-            let Some(row) = self.open_held(&lasting, id).await? else { return Ok(()) };
+            let Some(mut row) = self.open_held(&lasting, id).await? else { return Ok(()) };
+            self.follow_merges(&lasting, &mut [&mut row.keys]).await?;
             let known = self.know(&lasting, &[(&row.reading, &row.keys)]).await?;
             let visit = row.keys.visit.and_then(|tag| known.visits.get(&tag));
             let verdict = self.judge(&lasting, &row.reading, &row.keys, &known, visit);
@@ -259,7 +274,7 @@ pub(crate) fn moved_on(found: Option<&KnownVisit>, verdict: &Verdict) -> Option<
     let Some(work) = verdict.visit.as_ref().filter(|work| !work.events.is_empty()) else { return found.cloned() };
     let before = found.map(|found| found.visit.clone()).unwrap_or_default();
     let visit = work.events.iter().fold(before, |visit, event| visit.evolve(event));
-    Some(KnownVisit { stream: work.stream, visit, version: work.expected + work.events.len() as u64 })
+    Some(KnownVisit { stream: work.stream, visit, version: work.expected + work.events.len() as u64, is_renamed: false })
 }
 
 /// The names of what follows or would follow, parted by commas.

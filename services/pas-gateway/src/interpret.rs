@@ -6,7 +6,7 @@
 //! that meets a visit which moved on is judged anew from what is there; one that meets another holder of the lease ends the page; a row
 //! that was settled meanwhile, as when the lease came back while a unit was still on its way, stays as it was settled.
 
-use crate::gateway::{DUPLICATE, Gateway, HELD, RECEIVED, SHADOW, Verdict};
+use crate::gateway::{DUPLICATE, Gateway, HELD, Keys, RECEIVED, SHADOW, Verdict};
 use crate::inbox::{ATTEMPTS_MAX, OpenRow, moved_on, names};
 use crate::known::{Known, KnownVisit};
 use crate::peer::Mode;
@@ -57,7 +57,7 @@ impl Leading for Interpreter {
                 done = self.gateway.examine_overlooked().await.and(done);
             }
             let wait = match done {
-                Ok(settled) if settled as u64 == PAGE_ROWS => continue,
+                Ok(settled) if settled > 0 => continue,
                 Ok(_) => LOOK,
                 Err(error) => {
                     tracing::warn!(%error, "messages are not interpreted now; it is tried again");
@@ -112,6 +112,12 @@ impl<'g> Run<'g> {
         if rows.is_empty() {
             return Ok(settled);
         }
+        // What comes after a merge is named by it.
+        if let Some(first) = rows.iter().position(|row| !row.open.keys.edges.is_empty() || row.open.keys.retired_visit.is_some()) {
+            rows.truncate(first + 1);
+        }
+        let mut keys: Vec<&mut Keys> = rows.iter_mut().map(|row| &mut row.open.keys).collect();
+        gateway.follow_merges(&lasting, &mut keys).await?;
         let all: Vec<_> = rows.iter().map(|row| (&row.open.reading, &row.open.keys)).collect();
         let mut known = gateway.know(&lasting, &all).await?;
         self.find_same_bodies(&mut rows).await?;
@@ -228,7 +234,7 @@ impl<'g> Run<'g> {
                 continue;
             }
             let id = hearthline_runtime::service::fresh_id();
-            known.visits.insert(tag, KnownVisit { stream: StreamId::from_bytes(id), visit: Default::default(), version: 0 });
+            known.visits.insert(tag, KnownVisit { stream: StreamId::from_bytes(id), visit: Default::default(), version: 0, is_renamed: false });
             fresh.push(id);
         }
         Ok(self.gateway.kernel.composer.keyring.ensure_many(&fresh).await?)
@@ -291,15 +297,13 @@ impl<'g> Run<'g> {
                     *visit = moved_on(visit.as_ref(), &verdict);
                     return self.after(&row.open, &verdict, known, waits).await;
                 }
-                Answer::Claimed(_) | Answer::VersionConflict { .. } => {
+                refused @ (Answer::Claimed(_) | Answer::VersionConflict { .. } | Answer::Fenced(ROW_MOVED_ON)) => {
                     let now_known = gateway.know(lasting, &[(&row.open.reading, &row.open.keys)]).await?;
                     *visit = row.open.keys.visit.and_then(|tag| now_known.visits.get(&tag)).cloned();
+                    if refused == Answer::Fenced(ROW_MOVED_ON) {
+                        return Ok(());
+                    }
                     fresh = Some(now_known);
-                }
-                Answer::Fenced(ROW_MOVED_ON) => {
-                    let now_known = gateway.know(lasting, &[(&row.open.reading, &row.open.keys)]).await?;
-                    *visit = row.open.keys.visit.and_then(|tag| now_known.visits.get(&tag)).cloned();
-                    return Ok(());
                 }
                 Answer::Fenced(why) => return Err(NotNow::Store(StoreError::Unavailable(why.to_owned()))),
             }

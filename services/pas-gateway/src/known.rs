@@ -4,12 +4,15 @@ use crate::domain::place::HomeAddress;
 use crate::domain::state::Visit;
 use crate::gateway::{Gateway, Keys};
 use crate::reading::Reading;
-use crate::tags::{DEATH, Lasting, RESIDENT_NHS, VISIT, WAITING};
+use crate::tags::{DEATH, Lasting, PATIENT_ALIAS, RESIDENT_NHS, VISIT, WAITING};
 use crate::wire;
 use bytes::Bytes;
 use hearthline_eventing::{Fact, NotNow, Row, Store, Value, identity, query_among};
 use hearthline_nhs::{HomeId, Postcode, ResidentId, StreamId};
 use std::collections::{HashMap, HashSet};
+
+/// Merges are followed this far.
+const CHAIN_MAX: usize = 32;
 
 /// A resident behind a tag.
 #[derive(Debug, Clone)]
@@ -26,6 +29,8 @@ pub struct KnownVisit {
     pub stream: StreamId,
     pub visit: Visit,
     pub version: u64,
+    /// It is found by a name that it had before.
+    pub is_renamed: bool,
 }
 
 /// What messages are judged by.
@@ -33,7 +38,8 @@ pub struct KnownVisit {
 pub struct Known {
     pub persons: HashMap<[u8; 16], Person>,
     pub visits: HashMap<[u8; 16], KnownVisit>,
-    pub deaths: HashSet<[u8; 16]>,
+    /// Deaths and merges that were told of.
+    pub reported: HashSet<[u8; 16]>,
     pub homes: HashMap<String, Vec<HomeAddress>>,
     /// Visits that some held message waits for.
     pub waited_for: HashSet<[u8; 16]>,
@@ -44,7 +50,7 @@ impl Gateway {
     pub async fn know(&self, lasting: &Lasting, messages: &[(&Reading, &Keys)]) -> Result<Known, NotNow> {
         let store = self.kernel.store.as_ref();
         let mut known = Known::default();
-        let visits = distinct(messages.iter().filter_map(|(_, keys)| keys.visit));
+        let visits = distinct(messages.iter().flat_map(|(_, keys)| keys.visit.into_iter().chain(keys.retired_visit).chain(keys.former.iter().copied())));
         let persons = distinct(messages.iter().flat_map(|(_, keys)| keys.person.into_iter().chain(keys.retired.iter().copied())));
         let mut holders = Vec::new();
         for row in claimed(store, RESIDENT_NHS, &persons).await? {
@@ -59,21 +65,79 @@ impl Gateway {
         }
         for row in claimed(store, VISIT, &visits).await? {
             let stream = StreamId::from_bytes(row.id(2));
-            known.visits.insert(row.id(0), KnownVisit { stream, visit: Visit::default(), version: 0 });
+            known.visits.insert(row.id(0), KnownVisit { stream, visit: Visit::default(), version: 0, is_renamed: false });
         }
         self.read_visits(&mut known).await?;
+        // A visit goes by the name that it had before, until it has one of its own.
+        for (_, keys) in messages {
+            let Some(tag) = keys.visit.filter(|tag| !known.visits.contains_key(tag)) else { continue };
+            let former = keys.former.iter().chain(&keys.retired_visit).find_map(|former| known.visits.get(former));
+            if let Some(visit) = former.cloned() {
+                known.visits.insert(tag, KnownVisit { is_renamed: true, ..visit });
+            }
+        }
         if !visits.is_empty() {
             let rows = store.query("select distinct owner from claims where scope = $1", &[WAITING.into()]).await?;
             known.waited_for.extend(rows.iter().map(|row| row.id(0)));
         }
-        let deaths = distinct(messages.iter().filter_map(|(reading, keys)| {
-            reading.patient.death?;
-            let person = known.persons.get(&keys.person?)?;
-            Some(lasting.death(&reading.peer.facility_ods, person.id.bytes()))
-        }));
-        known.deaths.extend(claimed(store, DEATH, &deaths).await?.iter().map(|row| row.id(0)));
+        let mut told = Vec::new();
+        for (reading, keys) in messages {
+            let Some(person) = keys.person.and_then(|tag| known.persons.get(&tag)) else { continue };
+            let facility = &reading.peer.facility_ods;
+            told.extend(reading.patient.death.map(|_| lasting.death(facility, person.id.bytes())));
+            let retired = keys.retired.iter().filter_map(|tag| known.persons.get(tag));
+            told.extend(retired.map(|retired| lasting.merge(facility, person.id.bytes(), retired.id.bytes())));
+        }
+        let told = distinct(told.into_iter());
+        known.reported.extend(claimed(store, DEATH, &told).await?.iter().map(|row| row.id(0)));
         self.read_homes(&mut known, messages).await?;
         Ok(known)
+    }
+
+    /// Follows merges of facilities' own identifiers: which patient a visit without a number is named by now, what it was named by before,
+    /// and into whom a merge goes.
+    pub(crate) async fn follow_merges(&self, lasting: &Lasting, all: &mut [&mut Keys]) -> Result<(), NotNow> {
+        let mut asked: HashSet<[u8; 16]> = HashSet::new();
+        let mut wanted =
+            distinct(all.iter().flat_map(|keys| keys.admission.map(|(patient, _)| patient).into_iter().chain(keys.edges.iter().flat_map(|(a, b)| [*a, *b]))));
+        let mut into: HashMap<[u8; 16], [u8; 16]> = HashMap::new();
+        let store = self.kernel.store.as_ref();
+        let mut rounds = 0;
+        while !wanted.is_empty() && rounds < CHAIN_MAX {
+            rounds += 1;
+            asked.extend(&wanted);
+            let mut next = Vec::new();
+            for row in claimed(store, PATIENT_ALIAS, &wanted).await? {
+                into.insert(row.id(0), row.id(2));
+                next.push(row.id(2));
+            }
+            for row in query_among(store, "select key, owner from claims where scope = $1 and owner", &[PATIENT_ALIAS.into()], &wanted, "").await? {
+                into.insert(row.id(0), row.id(1));
+                next.push(row.id(0));
+            }
+            wanted = distinct(next.into_iter().filter(|tag| !asked.contains(tag)));
+        }
+        let resolve = |mut tag: [u8; 16]| {
+            for _ in 0..CHAIN_MAX {
+                match into.get(&tag) {
+                    Some(next) => tag = *next,
+                    None => break,
+                }
+            }
+            tag
+        };
+        for keys in all {
+            if let Some((patient, at_us)) = keys.admission {
+                let now = resolve(patient);
+                keys.visit = Some(lasting.admission(&now, at_us));
+                keys.former = asked.iter().filter(|tag| **tag != now && resolve(**tag) == now).map(|tag| lasting.admission(tag, at_us)).collect();
+            }
+            for (retired, survivor) in &mut keys.edges {
+                *survivor = resolve(*survivor);
+                keys.is_cycle |= *survivor == *retired;
+            }
+        }
+        Ok(())
     }
 
     async fn read_visits(&self, known: &mut Known) -> Result<(), NotNow> {

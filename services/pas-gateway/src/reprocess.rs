@@ -91,8 +91,14 @@ impl Gateway {
                 continue;
             }
             let now = match self.opened_again(&lasting, &stored).await? {
-                Ok(open) if dry => self.would_become(&lasting, &open, &mut visits).await?,
-                Ok(open) => self.become_anew(&lasting, &open, &stored.row).await?,
+                Ok(mut open) if dry => {
+                    self.follow_merges(&lasting, &mut [&mut open.keys]).await?;
+                    self.would_become(&lasting, &open, &mut visits).await?
+                }
+                Ok(mut open) => {
+                    self.follow_merges(&lasting, &mut [&mut open.keys]).await?;
+                    self.become_anew(&lasting, &open, &stored.row).await?
+                }
                 Err(why) => Now::Not(why),
             };
             done.push(Reprocessed { now, ..stored.row });

@@ -17,8 +17,10 @@ pub const RESIDENT_NHS: &str = "resident-nhs";
 pub const VISIT: &str = "visit";
 /// A message that waits for its visit to be opened; the owner is the visit's tag.
 pub const WAITING: &str = "waiting";
-/// A death that a facility reported of a resident.
+/// A death, or a merge of residents, that a facility reported: it is told of once.
 pub const DEATH: &str = "death";
+/// A facility's identifier of a patient that a merge retired; the owner is the tag of the one that stays.
+pub const PATIENT_ALIAS: &str = "patient-alias";
 
 const DAY_US: i64 = 24 * 3_600 * 1_000_000;
 
@@ -45,6 +47,21 @@ impl Lasting {
 
     pub fn death(&self, facility: &OdsCode, resident: &[u8; 16]) -> [u8; 16] {
         self.0.tag("death", &format!("{facility}\0{}", hex(resident)))
+    }
+
+    /// Two residents whom a facility made one.
+    pub fn merge(&self, facility: &OdsCode, survivor: &[u8; 16], retired: &[u8; 16]) -> [u8; 16] {
+        self.0.tag_bytes("merge", &[facility.as_str().as_bytes(), &[0], survivor, retired])
+    }
+
+    /// A patient by what the facility calls them.
+    pub fn patient(&self, facility: &OdsCode, key: &str) -> [u8; 16] {
+        self.0.tag_bytes("patient", &[facility.as_str().as_bytes(), &[0], key.as_bytes()])
+    }
+
+    /// A visit without a number, by its patient and admission.
+    pub fn admission(&self, patient: &[u8; 16], at_us: i64) -> [u8; 16] {
+        self.0.tag_bytes("admission", &[patient, &at_us.to_be_bytes()])
     }
 
     /// What follows MSH, with the type of the message: the same body under another control id has the same. Keyed: a plain digest

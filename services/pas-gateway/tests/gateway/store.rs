@@ -295,3 +295,19 @@ async fn what_a_process_left_undone_is_found_by_the_next() {
     interpret(&next).await;
     assert_eq!((world.events().await, world.states().await), (vec!["VisitOpened".to_owned()], vec!["interpreted".to_owned()]));
 }
+
+#[tokio::test]
+async fn a_visit_that_goes_by_another_number_from_now_on_is_the_same_visit() {
+    let world = World::new(Environment::Test).await;
+    let gateway = world.gateway();
+    consume(&gateway, &world.registration(RESIDENT, &number(1), "1938-04-12", None).await).await;
+    let merge = Adt { visit: "V2", at: "20260302120000", ..Adt::new("A42", "2", &number(1)) };
+    let merge = String::from_utf8(merge.write()).expect("ascii").replace("\rPV1|", "\rMRG|H123^^^RHM^MR||||V1\rPV1|");
+    take(&gateway, &Adt::new("A01", "1", &number(1)).write()).await;
+    take(&gateway, merge.as_bytes()).await;
+    for (control, visit, at) in [("3", "V2", "20260303120000"), ("4", "V1", "20260304120000")] {
+        take(&gateway, &Adt { visit, at, ..Adt::new("A03", control, &number(1)) }.write()).await;
+    }
+    let streams = world.ports.store.query("select count(distinct stream), count(*) from events", &[]).await.expect("readable");
+    assert_eq!((streams[0].int(0), streams[0].int(1) >= 2), (1, true), "{:?} {:?}", world.events().await, world.rows().await);
+}
