@@ -39,6 +39,11 @@ impl Client {
         Ok(Client { base: format!("http://{}", admin.http), token, http })
     }
 
+    /// In somebody else's name.
+    pub fn with_token(self, token: String) -> Self {
+        Client { token, ..self }
+    }
+
     pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
         Self::answer(self.http.get(format!("{}{path}", self.base)).bearer_auth(&self.token).send().await).await
     }
@@ -47,6 +52,15 @@ impl Client {
         let request =
             self.http.post(format!("{}{path}", self.base)).bearer_auth(&self.token).header("idempotency-key", uuid::Uuid::new_v4().to_string()).json(body);
         Self::answer(request.send().await).await
+    }
+
+    pub async fn get_with_reason(&self, path: &str, reason: &str) -> anyhow::Result<Value> {
+        Self::answer(self.http.get(format!("{}{path}", self.base)).bearer_auth(&self.token).header("x-access-reason", reason).send().await).await
+    }
+
+    /// A search: it changes nothing, so that no key is sent.
+    pub async fn search(&self, path: &str, body: &Value, reason: &str) -> anyhow::Result<Value> {
+        Self::answer(self.http.post(format!("{}{path}", self.base)).bearer_auth(&self.token).header("x-access-reason", reason).json(body).send().await).await
     }
 
     async fn answer(response: reqwest::Result<reqwest::Response>) -> anyhow::Result<Value> {

@@ -108,6 +108,9 @@ pub enum Command {
     Topics(crate::topics::TopicsCommand),
     /// Measures this machine with the project's own benchmarks: on SQLite, or with --config on the PostgreSQL and Kafka that it names.
     Bench(BenchArgs),
+    /// Hospital feeds: what they send, what became of it, and how a new one is tried.
+    #[command(subcommand)]
+    Pas(crate::pas::PasCommand),
     /// Looks at disk, database, log, clock and permissions, and says what is wrong and how to mend it.
     Doctor,
 }
@@ -344,6 +347,10 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             // On a folder unless a configuration names servers.
             let servers = if common.config.is_some() { up::servers(&load(&common)?) } else { None };
             asynchronously(bench::command(args.what, args.on, Duration::from_secs(args.seconds), servers, common.json))
+        }
+        Command::Pas(command) => {
+            let config = load(&common)?;
+            asynchronously(crate::pas::command(&config, command, common.json))
         }
         Command::Doctor => asynchronously(doctor::command(load(&common)?, common.json)),
     }
@@ -639,7 +646,7 @@ async fn deliveries(common: &Common, command: DeliveriesCommand) -> anyhow::Resu
 }
 
 /// A list of an answer as columns; other answers as they are.
-fn table(answer: &Value, list: &str, columns: &[&str]) -> String {
+pub(crate) fn table(answer: &Value, list: &str, columns: &[&str]) -> String {
     let Some(rows) = answer[list].as_array() else { return format!("{answer:#}") };
     if rows.is_empty() {
         return "none".to_owned();

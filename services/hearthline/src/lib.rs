@@ -11,5 +11,6 @@ pub mod demo;
 pub mod doctor;
 mod on_servers;
 pub mod ops;
+pub mod pas;
 pub mod topics;
 pub mod up;

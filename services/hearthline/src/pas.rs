@@ -1,0 +1,449 @@
+//! `hearthline pas`: what an integration engineer does with a feed, before it is live and after.
+//!
+//! `check`, `scrub` and `spec` need no process; the others ask the one that runs on the folder, by the routes under `/pas`.
+
+use crate::admin_client::Client;
+use crate::cli::table;
+use crate::up;
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use hearthline_interop::hl7v2::{Adt, Message, Scrubber, batch};
+use hearthline_nhs::OdsCode;
+use hearthline_pas_gateway::explain::{Explanation, explain};
+use hearthline_pas_gateway::peer::{Peer, Sends, sending};
+use hearthline_pas_gateway::profile::{Profile, ProfileStatus};
+use hearthline_pas_gateway::sheet::spec;
+use hearthline_runtime::config::Config;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+#[derive(Debug, Subcommand)]
+pub enum PasCommand {
+    /// What each connection is sending, and what is wrong with it.
+    Connections,
+    /// Who may send, in which mode, and how each feed is.
+    Peers,
+    /// Looks for messages, the newest first.
+    Messages(MessagesArgs),
+    /// Shows one message, its personal fields masked unless --reveal.
+    Show {
+        id: String,
+        /// Shows what the message says of the patient; the look is on record.
+        #[arg(long, requires = "reason")]
+        reveal: bool,
+        /// Why it must be seen, without personal data.
+        #[arg(long)]
+        reason: Option<String>,
+        /// Of a trust_engineer of the feed's trust, or a privacy_officer (`hearthline token`): an operator may not see it.
+        #[arg(long)]
+        token: Option<String>,
+    },
+    /// Interprets messages again, with today's profile and directory.
+    Reprocess {
+        /// One message; otherwise those that the filters find.
+        id: Option<String>,
+        #[command(flatten)]
+        select: MessagesArgs,
+        /// Says which events would follow, and does nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Shows what the messages of files would become under a profile, and why. Nothing is stored.
+    Check {
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// A shipped profile or the path of one (default: the peer's whose facility MSH-4 names, else itk).
+        #[arg(long)]
+        profile: Option<String>,
+    },
+    /// Runs the tests that a profile brings with it.
+    Profile {
+        /// A shipped profile or the path of one; without it, lists what is shipped.
+        profile: Option<String>,
+    },
+    /// Makes real messages safe to keep as tests: the same person becomes the same made-up person, and the structure stays.
+    Scrub {
+        /// A file, or a folder of files.
+        input: PathBuf,
+        output: PathBuf,
+    },
+    /// Prints the interface sheet of a peer, to be signed by both sides.
+    Spec { peer: String },
+    /// Sends the messages of a file (also a batch, or messages one after the other) to the running process, as the peer would.
+    Load { file: PathBuf },
+    /// What would have happened, had a peer in shadow been live.
+    ShadowReport {
+        peer: String,
+        /// From this time on, RFC 3339 (default: seven days ago).
+        #[arg(long)]
+        from: Option<String>,
+        #[arg(long)]
+        to: Option<String>,
+    },
+    /// Makes a peer live; messages held in shadow since --from take effect too.
+    Promote {
+        peer: String,
+        /// RFC 3339; without it only what comes from now on.
+        #[arg(long)]
+        from: Option<String>,
+        #[arg(long)]
+        reason: String,
+    },
+    /// Puts a peer back into shadow.
+    Demote {
+        peer: String,
+        #[arg(long)]
+        reason: String,
+    },
+    /// Times in which a feed said nothing although it should have.
+    #[command(subcommand)]
+    Gaps(GapsCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum GapsCommand {
+    List,
+    /// Says that a feed was away, for example in an agreed stop of the PAS.
+    Declare {
+        peer: String,
+        /// RFC 3339.
+        #[arg(long)]
+        from: String,
+        /// RFC 3339; without it the gap is still open.
+        #[arg(long)]
+        until: Option<String>,
+        #[arg(long)]
+        reason: String,
+    },
+    /// Ends a gap: with --filled the peer has sent what was missing, or nothing was.
+    Close {
+        peer: String,
+        gap_id: String,
+        /// RFC 3339 (default: when the feed spoke again, else now).
+        #[arg(long)]
+        until: Option<String>,
+        #[arg(long)]
+        filled: bool,
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct MessagesArgs {
+    #[arg(long)]
+    peer: Option<String>,
+    /// MSH-9, for example ADT^A01.
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    /// MSH-10.
+    #[arg(long)]
+    control_id: Option<String>,
+    /// The look is on record; give --reason.
+    #[arg(long, requires = "reason")]
+    nhs_number: Option<String>,
+    #[arg(long)]
+    reason: Option<String>,
+    /// received, interpreted, held, ignored, refused, duplicate or shadow.
+    #[arg(long)]
+    outcome: Option<String>,
+    /// RFC 3339.
+    #[arg(long)]
+    from: Option<String>,
+    #[arg(long)]
+    to: Option<String>,
+    #[arg(long, default_value_t = 50)]
+    limit: u32,
+}
+
+impl MessagesArgs {
+    fn body(&self) -> Value {
+        let mut body = serde_json::Map::new();
+        let fields = [
+            ("peer", &self.peer),
+            ("kind", &self.kind),
+            ("control_id", &self.control_id),
+            ("nhs_number", &self.nhs_number),
+            ("outcome", &self.outcome),
+            ("from", &self.from),
+            ("to", &self.to),
+        ];
+        for (name, value) in fields {
+            if let Some(value) = value {
+                body.insert(name.to_owned(), json!(value));
+            }
+        }
+        body.insert("limit".to_owned(), json!(self.limit));
+        Value::Object(body)
+    }
+}
+
+/// Runs a command of `pas`. Exit code 2: done, and the answer is not well (a check with refusals, a profile whose tests fail).
+pub async fn command(config: &Config, command: PasCommand, as_json: bool) -> anyhow::Result<ExitCode> {
+    let client = || Client::of_folder(&config.data.folder);
+    let say = |value: Value, text: String| println!("{}", if as_json { format!("{value:#}") } else { text });
+    match command {
+        PasCommand::Check { files, profile } => return check(config, &files, profile.as_deref(), as_json),
+        PasCommand::Profile { profile } => return profile_tests(profile.as_deref(), as_json),
+        PasCommand::Scrub { input, output } => return scrub(&input, &output),
+        PasCommand::Spec { peer } => {
+            let options = up::hospitals(config);
+            let peer = named(&options.peers, &peer)?;
+            let address = options.listeners.iter().find(|l| l.name == peer.listener).map(|l| l.listen.to_string()).unwrap_or_default();
+            print!("{}", spec(peer, Profile::load(&peer.profile)?.as_ref(), &address));
+        }
+        PasCommand::Load { file } => return load(config, &file, as_json).await,
+        PasCommand::Connections => {
+            let answer = client()?.get("/pas/connections").await?;
+            let text = table(&answer, "connections", &["peer", "remote", "listener", "state", "frames", "last_frame_at", "problem"]);
+            say(answer, text);
+        }
+        PasCommand::Peers => {
+            let answer = client()?.get("/pas/peers").await?;
+            let text = table(&answer, "peers", &["name", "facility", "listener", "mode", "profile", "last_message_at", "messages_a_month", "feed"]);
+            say(answer, text);
+        }
+        PasCommand::Messages(args) => {
+            let answer = client()?.search("/pas/messages/search", &args.body(), args.reason.as_deref().unwrap_or("looking after a feed")).await?;
+            let text = table(&answer, "messages", &["id", "received_at", "peer", "type", "control_id", "reply", "outcome", "why", "effect"]);
+            say(answer, text);
+        }
+        PasCommand::Show { id, reveal, reason, token } => {
+            let client = token.into_iter().fold(client()?, Client::with_token);
+            let answer = match reveal {
+                true => client.get_with_reason(&format!("/pas/messages/{id}/content"), reason.as_deref().unwrap_or_default()).await?,
+                false => client.get(&format!("/pas/messages/{id}")).await?,
+            };
+            let text = shown(&answer);
+            say(answer, text);
+        }
+        PasCommand::Reprocess { id, select, dry_run } => {
+            let mut body = match &id {
+                Some(id) => json!({ "ids": [id] }),
+                None => json!({ "select": select.body() }),
+            };
+            body["dry_run"] = json!(dry_run);
+            let answer = client()?.post("/pas/reprocess", &body).await?;
+            let text = table(&answer, "messages", &["id", "control_id", "was", "becomes", "events", "why"]);
+            say(answer, text);
+        }
+        PasCommand::ShadowReport { peer, from, to } => {
+            let query = query(&[("from", from.as_deref()), ("to", to.as_deref())]);
+            let answer = client()?.get(&format!("/pas/peers/{}/shadow-report{query}", escaped(&peer))).await?;
+            let text = format!("{answer:#}");
+            say(answer, text);
+        }
+        PasCommand::Promote { peer, from, reason } => {
+            let answer = client()?.post(&format!("/pas/peers/{}/promote", escaped(&peer)), &json!({ "from": from, "reason": reason })).await?;
+            let text = format!("{peer} is live");
+            say(answer, text);
+        }
+        PasCommand::Demote { peer, reason } => {
+            let answer = client()?.post(&format!("/pas/peers/{}/demote", escaped(&peer)), &json!({ "reason": reason })).await?;
+            let text = format!("{peer} is in shadow: its messages are stored and answered, and nothing follows");
+            say(answer, text);
+        }
+        PasCommand::Gaps(GapsCommand::List) => {
+            let answer = client()?.get("/pas/gaps").await?;
+            let text = table(&answer, "gaps", &["peer", "gap_id", "cause", "from", "until", "back_fill_until"]);
+            say(answer, text);
+        }
+        PasCommand::Gaps(GapsCommand::Declare { peer, from, until, reason }) => {
+            let body = json!({ "from": from, "until": until, "reason": reason });
+            let answer = client()?.post(&format!("/pas/peers/{}/gaps", escaped(&peer)), &body).await?;
+            let text = format!("a gap of {peer} from {from} is on record: {}", answer["gap_id"].as_str().unwrap_or_default());
+            say(answer, text);
+        }
+        PasCommand::Gaps(GapsCommand::Close { peer, gap_id, until, filled, reason }) => {
+            let body = json!({ "until": until, "filled": filled, "reason": reason });
+            let answer = client()?.post(&format!("/pas/peers/{}/gaps/{}/close", escaped(&peer), escaped(&gap_id)), &body).await?;
+            say(answer, format!("the gap of {peer} is closed{}", if filled { ", and counts as covered" } else { "; what it hid stays unknown" }));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn named<'p>(peers: &'p [Peer], name: &str) -> anyhow::Result<&'p Peer> {
+    peers.iter().find(|peer| peer.name == name).with_context(|| {
+        let names: Vec<&str> = peers.iter().map(|peer| peer.name.as_str()).collect();
+        format!("no [[mllp.peer]] is called {name:?}; there are: {}", if names.is_empty() { "none".to_owned() } else { names.join(", ") })
+    })
+}
+
+/// Every message of a file: one, several one after the other, or a batch.
+fn messages(file: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
+    let raw = std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    let split = batch::split(&raw).with_context(|| format!("{} was not read", file.display()))?;
+    Ok(split.messages.into_iter().map(<[u8]>::to_vec).collect())
+}
+
+fn check(config: &Config, files: &[PathBuf], profile: Option<&str>, as_json: bool) -> anyhow::Result<ExitCode> {
+    let options = up::hospitals(config);
+    let mut all = Vec::new();
+    let mut refused = false;
+    for file in files {
+        for (n, raw) in messages(file)?.into_iter().enumerate() {
+            let place = format!("{}#{}", file.display(), n + 1);
+            let facility = Message::parse(&raw).ok().and_then(|m| Adt::of(&m).sending_facility().map(str::to_owned)).unwrap_or_default();
+            let known = options.listeners.iter().find_map(|listener| match sending(&options.peers, &listener.name, &facility) {
+                Sends::Here(peer) => Some(peer.clone()),
+                Sends::Elsewhere(_) | Sends::Nowhere => None,
+            });
+            // Of a system that is not configured yet.
+            let mut peer = known.unwrap_or_else(|| Peer::new("not configured", OdsCode::parse(&facility).unwrap_or_else(|_| config.controller_ods.clone())));
+            if let Some(profile) = profile {
+                peer.profile = profile.to_owned();
+            }
+            let explanation = explain(&raw, &peer, Profile::load(&peer.profile)?.as_ref());
+            refused |= explanation.matter == "refused";
+            if !as_json {
+                println!("{place}\n{}", explained(&explanation)?);
+            }
+            let mut value = serde_json::to_value(&explanation)?;
+            value["message"] = json!(place);
+            all.push(value);
+        }
+    }
+    if as_json {
+        println!("{:#}", Value::Array(all));
+    }
+    Ok(if refused { ExitCode::from(2) } else { ExitCode::SUCCESS })
+}
+
+fn profile_tests(name: Option<&str>, as_json: bool) -> anyhow::Result<ExitCode> {
+    let Some(name) = name else {
+        let shipped: Vec<Value> =
+            Profile::shipped().iter().map(|(name, _)| json!({ "name": name, "status": Profile::load(name).map_or("", |p| status(p.status)) })).collect();
+        let answer = json!({ "profiles": shipped });
+        println!("{}", if as_json { format!("{answer:#}") } else { table(&answer, "profiles", &["name", "status"]) });
+        return Ok(ExitCode::SUCCESS);
+    };
+    let profile = Profile::load(name)?;
+    let failed = profile.check();
+    let tests = profile.tests().len();
+    let answer = json!({ "profile": name, "status": status(profile.status), "tests": tests, "failed": failed });
+    let text = if failed.is_empty() { format!("{name} ({}): {tests} tests pass", status(profile.status)) } else { failed.join("\n") };
+    println!("{}", if as_json { format!("{answer:#}") } else { text });
+    Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
+}
+
+fn status(status: ProfileStatus) -> &'static str {
+    match status {
+        ProfileStatus::Verified => "verified",
+        ProfileStatus::Unverified => "unverified: a sample, never tried with a message of such a system",
+    }
+}
+
+/// What a message becomes, a line for each thing that is known of it.
+fn explained(explanation: &Explanation) -> anyhow::Result<String> {
+    let Explanation { profile, meaning, matter, why, time, fields, visit, events, warnings, acknowledgement, .. } = explanation;
+    let mut lines = vec![
+        format!("  profile       {profile} ({})", status(explanation.profile_status)),
+        format!("  trigger       {} {meaning}", explanation.header.trigger),
+        format!("  becomes       {matter}{}", if why.is_empty() { String::new() } else { format!(": {why}") }),
+        format!("  answered      {acknowledgement}"),
+    ];
+    let who = serde_json::to_value(&explanation.who)?;
+    let said: Vec<String> = who
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(_, v)| v.as_str().is_some_and(|v| !v.is_empty()))
+        .map(|(k, v)| format!("{}: {}", k.replace('_', " "), v.as_str().unwrap_or_default()))
+        .collect();
+    lines.push(format!("  who           {}", said.join("; ")));
+    if let Some(time) = time {
+        lines.push(format!(
+            "  when          {} from {} ({}){}",
+            time.at,
+            time.from,
+            time.why,
+            if time.ambiguous { "; the clocks showed this twice" } else { "" }
+        ));
+    }
+    lines.push(format!("  visit         {visit}"));
+    lines.extend(
+        fields.iter().map(|f| format!("  {:<13} {} {:?} -> {} ({})", f.item.name(), f.path, f.raw, if f.code.is_empty() { "no code" } else { &f.code }, f.how)),
+    );
+    lines.push(format!("  events        {}", if events.is_empty() { "none".to_owned() } else { events.join(", ") }));
+    lines.extend(warnings.iter().map(|w| format!("  warning       {w}")));
+    Ok(lines.join("\n"))
+}
+
+fn scrub(input: &Path, output: &Path) -> anyhow::Result<ExitCode> {
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(|e| anyhow::anyhow!("no randomness: {e}"))?;
+    let mut scrubber = Scrubber::new(key);
+    let files = match input.is_dir() {
+        true => {
+            let mut files: Vec<PathBuf> = std::fs::read_dir(input)?.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_file()).collect();
+            files.sort();
+            std::fs::create_dir_all(output)?;
+            files
+        }
+        false => vec![input.to_owned()],
+    };
+    let read = |file: &Path| std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()));
+    for file in &files {
+        scrubber.learn(&read(file)?);
+    }
+    for file in &files {
+        let target = if input.is_dir() { output.join(file.file_name().context("a file has a name")?) } else { output.to_owned() };
+        if target == *file {
+            bail!("{} would be written over: name another output", file.display());
+        }
+        let scrubbed = scrubber.scrub(&read(file)?);
+        let left = scrubber.found_in(&scrubbed);
+        if !left.is_empty() {
+            bail!("{}: {} identifying values would be left in it; nothing was written for this file", file.display(), left.len());
+        }
+        std::fs::write(&target, scrubbed).with_context(|| format!("{} cannot be written", target.display()))?;
+    }
+    println!("{} files scrubbed; read them before you pass them on: free text may name people in ways that no program knows", files.len());
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn load(config: &Config, file: &Path, as_json: bool) -> anyhow::Result<ExitCode> {
+    use hearthline_runtime::mllp_client::{MllpClient, Outcome, Target};
+    let admin = hearthline_runtime::admin::AdminFile::read(&config.data.folder)?;
+    let mllp = admin.mllp.context("the process on this folder takes no hospital messages")?;
+    let mut client = MllpClient::new(Target::plain(mllp.ip().to_string(), mllp.port()));
+    let (mut accepted, mut refused) = (0, Vec::new());
+    for (n, raw) in messages(file)?.into_iter().enumerate() {
+        let control_id = Message::parse(&raw).ok().and_then(|m| Adt::of(&m).control_id().map(str::to_owned)).unwrap_or_default();
+        match client.send(&raw, &control_id).await {
+            Outcome::Accepted { .. } => accepted += 1,
+            Outcome::Refused { code, text, .. } => refused.push(json!({ "message": n + 1, "reply": code.code(), "text": text })),
+            Outcome::Unconfirmed(why) | Outcome::NotSent(why) => {
+                bail!("message {} had no answer ({why}); send the file again: what was accepted is recognised", n + 1)
+            }
+        }
+    }
+    let answer = json!({ "accepted": accepted, "refused": refused });
+    let mut text = format!("{accepted} accepted, {} refused", refused.len());
+    if !refused.is_empty() {
+        text.push_str(&format!("\n{}", table(&answer, "refused", &["message", "reply", "text"])));
+    }
+    println!("{}", if as_json { format!("{answer:#}") } else { text });
+    Ok(if refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
+}
+
+/// A message segment by segment, after what is known of it.
+fn shown(answer: &Value) -> String {
+    let mut lines = Vec::new();
+    for (name, value) in answer.as_object().into_iter().flatten().filter(|(name, value)| *name != "segments" && !value.is_null() && *value != "") {
+        lines.push(format!("{name:<12} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)));
+    }
+    lines.extend(answer["segments"].as_array().into_iter().flatten().map(|s| s.as_str().unwrap_or_default().to_owned()));
+    lines.join("\n")
+}
+
+fn escaped(text: &str) -> String {
+    text.bytes().map(|b| if b.is_ascii_alphanumeric() || b"-_.~".contains(&b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
+fn query(fields: &[(&str, Option<&str>)]) -> String {
+    let parts: Vec<String> = fields.iter().filter_map(|(name, value)| Some(format!("{name}={}", escaped((*value)?)))).collect();
+    if parts.is_empty() { String::new() } else { format!("?{}", parts.join("&")) }
+}
