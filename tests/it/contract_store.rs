@@ -5,7 +5,7 @@ use bytes::Bytes;
 use hearthline_eventing::hostile::HostileStore;
 use hearthline_eventing::{
     Answer, CheckpointChange, Claim, ClaimKey, ClaimRule, Consumed, DeliveryChange, DeliveryMove, DeliveryState, EVENT_BYTES_MAX, InboxChange, InboxRow,
-    NewDelivery, ParkedChange, ParkedOf, ParkedRow, Settled, Store, StoreError, TimerChange, Unit, View, Write, now_us,
+    NewDelivery, ParkedChange, ParkedOf, ParkedRow, ROW_MOVED_ON, Settled, Store, StoreError, TimerChange, Unit, View, Write, now_us,
 };
 use hearthline_nhs::StreamId;
 use hearthline_store::{Faults, NoFaults};
@@ -750,23 +750,17 @@ async fn rows_beside_the_events_are_kept(adapter: &dyn StoreAdapter) {
     };
     let inbox = |change| Unit { inbox: vec![change], ..Unit::default() };
     store.append(inbox(InboxChange::Receive(Box::new(message.clone())))).await.unwrap();
-    assert!(
-        matches!(store.append(inbox(InboxChange::Receive(Box::new(InboxRow { id: [9; 16], ..message.clone() })))).await, Err(StoreError::Refused(_))),
-        "the same message again"
-    );
-    store
-        .append(inbox(InboxChange::Settle(Box::new(Settled {
-            id: [1; 16],
-            state: "interpreted",
-            why: String::new(),
-            effect: String::new(),
-            stream: Some(stream()),
-            resident: None,
-            person_tag: None,
-            moved: true,
-        }))))
-        .await
-        .unwrap();
+    assert!(matches!(store.append(inbox(InboxChange::Receive(Box::new(message.clone())))).await, Err(StoreError::Refused(_))), "the same row again");
+    let settled = |id, from: &'static str, state| {
+        let (why, effect, stream) = (String::new(), String::new(), Some(stream()));
+        inbox(InboxChange::Settle(Box::new(Settled { id, from: from.into(), state, why, effect, stream, resident: None, person_tag: None, moved: true })))
+    };
+    let moved_on = Answer::Fenced(ROW_MOVED_ON);
+    assert_eq!(store.append(settled([1; 16], "received", "ignored")).await.unwrap(), moved_on, "it was judged in another state");
+    assert_eq!(store.append(settled([9; 16], "held", "interpreted")).await.unwrap(), moved_on, "it is not there");
+    let (a, b) = tokio::join!(store.append(settled([1; 16], "held", "interpreted")), store.append(settled([1; 16], "held", "interpreted")));
+    let (a, b) = (a.unwrap(), b.unwrap());
+    assert!((a == moved_on) != (b == moved_on), "one of two that judged it settles it: {a:?}, {b:?}");
     assert_eq!(count(&*store, "select count(*) from inbox where sealed is null and state = 'interpreted'").await, 1);
     store.append(inbox(InboxChange::Sweep { day: "2026-11-22".to_owned() })).await.unwrap();
     assert_eq!(count(&*store, "select count(*) from inbox").await, 1, "what is a resident's stays");

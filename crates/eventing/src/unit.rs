@@ -4,6 +4,7 @@ use crate::event::{EventRow, Fact};
 use crate::upkeep::Upkeep;
 use bytes::Bytes;
 use hearthline_nhs::StreamId;
+use std::borrow::Cow;
 
 /// Events for one stream, which must stand at `expected` (0 = it does not exist yet).
 #[derive(Debug, Clone)]
@@ -312,7 +313,7 @@ pub struct AuditRow {
 #[derive(Debug, Clone)]
 pub enum InboxChange {
     Receive(Box<InboxRow>),
-    /// What became of a row.
+    /// What became of a row; refused as `Fenced` with [`ROW_MOVED_ON`] if it does not stand where it was judged.
     Settle(Box<Settled>),
     /// What was said to a row that was sent: MSA-1, or empty where nobody answered.
     Answered {
@@ -327,10 +328,15 @@ pub enum InboxChange {
     },
 }
 
+/// Why a unit is refused that settles a row which somebody else settled meanwhile, or which was swept.
+pub const ROW_MOVED_ON: &str = "the row moved on";
+
 /// How a row stands after it was judged.
 #[derive(Debug, Clone)]
 pub struct Settled {
     pub id: [u8; 16],
+    /// The state that it was judged in.
+    pub from: Cow<'static, str>,
     pub state: &'static str,
     pub why: String,
     /// Names of the events that followed, or in a shadowed feed would have, parted by commas.

@@ -5,10 +5,11 @@ use crate::writer::{BatchError, Begun};
 use futures_util::FutureExt;
 use hearthline_contracts::topics::Topic;
 use hearthline_eventing::{
-    Answer, CheckpointChange, ClaimHolder, ClaimKey, ClaimRule, Conn, DbError, DeliveryChange, EVENT_BYTES_MAX, Fact, Row, Script, StoreError, TimerChange, Tx,
-    Unit, Value, View, ViewError, now_us,
+    Answer, CheckpointChange, ClaimHolder, ClaimKey, ClaimRule, Conn, DbError, DeliveryChange, EVENT_BYTES_MAX, Fact, InboxChange, ROW_MOVED_ON, Row, Script,
+    StoreError, TimerChange, Tx, Unit, Value, View, ViewError, now_us,
 };
 use hearthline_nhs::StreamId;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::panic::AssertUnwindSafe;
@@ -95,6 +96,8 @@ pub(crate) struct Overlay {
     pub(crate) checkpoints: HashMap<Partition, (i64, i64)>,
     pub(crate) timers: HashMap<(StreamId, String), Option<i64>>,
     pub(crate) deliveries: HashMap<[u8; 16], (String, u32)>,
+    /// States of inbox rows, of those that are settled as read.
+    pub(crate) inbox: HashMap<[u8; 16], Cow<'static, str>>,
     pub(crate) lease: Option<([u8; 16], i64)>,
 }
 
@@ -253,7 +256,7 @@ impl Ledger {
         let careful = care == Care::FromTables;
         let mut streams: Vec<StreamId> = Vec::new();
         let mut keys: Vec<ClaimKey> = Vec::new();
-        let (mut timers, mut deliveries) = (Vec::new(), Vec::new());
+        let (mut timers, mut deliveries, mut inbox) = (Vec::new(), Vec::new(), Vec::new());
         for unit in units {
             for write in &unit.writes {
                 // A write without events asserts the version and nothing else; no constraint judges it.
@@ -272,6 +275,11 @@ impl Ledger {
             for delivery in &unit.deliveries {
                 if let DeliveryChange::Move(m) = delivery {
                     deliveries.push(m.id);
+                }
+            }
+            for change in &unit.inbox {
+                if let InboxChange::Settle(settled) = change {
+                    inbox.push(settled.id);
                 }
             }
         }
@@ -318,6 +326,9 @@ impl Ledger {
         }
         for row in select_in(conn, "select id, state, attempt from deliveries where id", &deliveries, "").await? {
             overlay.deliveries.insert(row.id(0), (row.text(1).to_owned(), u32::try_from(row.int(2)).unwrap_or(u32::MAX)));
+        }
+        for row in select_in(conn, "select id, state from inbox where id", &inbox, "").await? {
+            overlay.inbox.insert(row.id(0), Cow::Owned(row.text(1).to_owned()));
         }
         Ok(overlay)
     }
@@ -385,6 +396,13 @@ impl Ledger {
                 && overlay.deliveries.get(&m.id) != Some(&(m.from.as_str().to_owned(), m.from_attempt))
             {
                 return fenced("the delivery moved on");
+            }
+        }
+        for change in &unit.inbox {
+            if let InboxChange::Settle(settled) = change
+                && overlay.inbox.get(&settled.id).is_none_or(|state| *state != settled.from)
+            {
+                return fenced(ROW_MOVED_ON);
             }
         }
         if let Some((holder, _, at)) = unit.lease

@@ -198,7 +198,7 @@ impl Rows {
             }
         }
         for change in &unit.inbox {
-            self.inbox(change);
+            self.inbox(change, overlay);
         }
         for timer in &unit.timers {
             match timer {
@@ -225,7 +225,14 @@ impl Rows {
         work
     }
 
-    fn inbox(&mut self, change: &InboxChange) {
+    fn inbox(&mut self, change: &InboxChange, overlay: &mut Overlay) {
+        let state = match change {
+            InboxChange::Receive(row) => Some((row.id, row.state)),
+            InboxChange::Settle(settled) => Some((settled.id, settled.state)),
+            InboxChange::Answered { id, state, .. } => Some((*id, *state)),
+            InboxChange::Sweep { .. } => None,
+        };
+        overlay.inbox.extend(state.map(|(id, state)| (id, state.into())));
         match change {
             InboxChange::Receive(row) => self.inbox.push(vec![
                 row.id.into(),

@@ -354,6 +354,7 @@ impl Gateway {
         unit.inbox.extend(rows.iter().map(|row| {
             InboxChange::Settle(Box::new(Settled {
                 id: row.id(0),
+                from: SHADOW.into(),
                 state: RECEIVED,
                 why: String::new(),
                 effect: String::new(),

@@ -12,8 +12,9 @@
 //! the interpreter reads the tags later still, and finds the tag. If the look saw it *held*, the look judges it itself. If the look saw it
 //! *received*, nobody can tell which tags the interpreter has read, so the look is not over: its timer is set anew in the same unit that
 //! ends it, until a look finds none of the person's rows *received*. Nothing of this lies in memory: a process that ends in between
-//! leaves a row that is still *received*, or a timer that is still set. Both may take the same held row: the claim `taken` lets one of
-//! them through. Homes and their addresses are handled in the same way.
+//! leaves a row that is still *received*, or a timer that is still set. Both may take the same held row: it is
+//! settled from the state that it was judged in or not at all, so one of them gets through. Homes and their addresses are handled in the
+//! same way.
 //!
 //! **A visit's opening and what waits for it** are one after the other where both are read by the interpreter, which takes the
 //! messages of a visit in their order. A look for held messages may open the visit at the same time, so whoever makes a row wait looks
@@ -25,13 +26,14 @@ use crate::domain::events::Event;
 use crate::gateway::{Gateway, HELD, Keys, RECEIVED, Verdict};
 use crate::known::KnownVisit;
 use crate::reading::{self, Reading};
-use crate::tags::{DEATH, Daily, Lasting, PATIENT_ALIAS, TAKEN, VISIT, WAITING, key_names, lasting_claim, message_claim, message_key_name};
+use crate::tags::{DEATH, Daily, Lasting, PATIENT_ALIAS, VISIT, WAITING, key_names, lasting_claim, message_claim, message_key_name};
 use crate::wire;
 use bytes::Bytes;
 use hearthline_eventing::{Access, Actor, Answer, Cause, ClaimRule, InboxChange, NotNow, Occurred, Settled, Unit, Value, now_us, query_among, seal};
 use hearthline_interop::hl7v2::Message;
 use hearthline_nhs::{NhsNumber, Postcode, StreamId, london_date};
 use jiff::civil::Date;
+use std::borrow::Cow;
 
 pub const MEDIA_TYPE: &str = "x-application/hl7-v2+er7";
 pub(crate) const ATTEMPTS_MAX: u32 = 8;
@@ -56,8 +58,8 @@ pub enum Looked {
 }
 
 impl Gateway {
-    /// Events, claims and re-sealed bytes that follow from a verdict, and how the row stands afterwards.
-    pub(crate) async fn effect(&self, row: &OpenRow, verdict: &Verdict, now: i64, why: String) -> Result<Unit, NotNow> {
+    /// Events, claims and re-sealed bytes that follow from a verdict on a row in state `from`, and how the row stands afterwards.
+    pub(crate) async fn effect(&self, row: &OpenRow, from: impl Into<Cow<'static, str>>, verdict: &Verdict, now: i64, why: String) -> Result<Unit, NotNow> {
         let mut unit = Unit::default();
         let composer = &self.kernel.composer;
         let cause = |correlation: StreamId| Cause {
@@ -117,6 +119,7 @@ impl Gateway {
         let effect = unit.writes.iter().flat_map(|write| &write.events).map(|event| event.name).collect::<Vec<_>>().join(",");
         unit.inbox.push(InboxChange::Settle(Box::new(Settled {
             id: row.id,
+            from: from.into(),
             state: verdict.state,
             why,
             effect,
@@ -197,10 +200,7 @@ impl Gateway {
                 return Ok(());
             }
             let now = now_us();
-            let mut unit = self.effect(&row, &verdict, now, verdict.why.to_owned()).await?;
-            if verdict.state != HELD {
-                unit.claims.push(message_claim(TAKEN, &id, &[], id, ClaimRule::Unique, (now, self.kept_days)));
-            }
+            let unit = self.effect(&row, HELD, &verdict, now, verdict.why.to_owned()).await?;
             match self.kernel.store.append(unit).await? {
                 Answer::Committed { .. } => {
                     if let Some(visit) = row.keys.visit.filter(|_| verdict.visit.as_ref().is_some_and(|v| v.is_new)) {

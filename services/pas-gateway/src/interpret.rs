@@ -3,16 +3,17 @@
 //! A page of received rows is opened in the order of receipt, all that they are judged by is read in a few queries, the keys of visits
 //! that begin are made in one go; then messages of different visits are settled at the same time, so that the store commits them
 //! together, and those of one visit, or of one patient where they name no visit, one after the other. Each message is one unit. A unit
-//! that meets a visit which moved on is judged anew from what is there; one that meets another holder of the lease ends the page.
+//! that meets a visit which moved on is judged anew from what is there; one that meets another holder of the lease ends the page; a row
+//! that was settled meanwhile, as when the lease came back while a unit was still on its way, stays as it was settled.
 
-use crate::gateway::{DUPLICATE, Gateway, HELD, Keys, SHADOW, Verdict};
+use crate::gateway::{DUPLICATE, Gateway, HELD, Keys, RECEIVED, SHADOW, Verdict};
 use crate::inbox::{ATTEMPTS_MAX, OpenRow, moved_on, names};
 use crate::known::{Known, KnownVisit};
 use crate::peer::Mode;
 use crate::tags::{CONTROL_REUSED, Lasting, message_claim};
 use async_trait::async_trait;
 use futures_util::StreamExt;
-use hearthline_eventing::{Answer, ClaimRule, InboxChange, Leading, NotNow, Settled, StoreError, Unit, now_us, query_among};
+use hearthline_eventing::{Answer, ClaimRule, InboxChange, Leading, NotNow, ROW_MOVED_ON, Settled, StoreError, Unit, now_us, query_among};
 use hearthline_nhs::StreamId;
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
@@ -284,7 +285,7 @@ impl<'g> Run<'g> {
         for _ in 0..ATTEMPTS_MAX {
             let verdict = gateway.judge(lasting, &row.open.reading, &row.open.keys, fresh.as_ref().unwrap_or(known), visit.as_ref());
             let now = now_us();
-            let mut unit = gateway.effect(&row.open, &verdict, now, why(&verdict, row.control_reused)).await?;
+            let mut unit = gateway.effect(&row.open, RECEIVED, &verdict, now, why(&verdict, row.control_reused)).await?;
             unit.lease = gateway.kernel.fence();
             if row.control_reused {
                 tracing::warn!(peer = row.open.reading.peer.name, "a control id came again with another message; both are taken");
@@ -296,9 +297,12 @@ impl<'g> Run<'g> {
                     *visit = moved_on(visit.as_ref(), &verdict);
                     return self.after(&row.open, &verdict, known, waits).await;
                 }
-                Answer::Claimed(_) | Answer::VersionConflict { .. } => {
+                refused @ (Answer::Claimed(_) | Answer::VersionConflict { .. } | Answer::Fenced(ROW_MOVED_ON)) => {
                     let now_known = gateway.know(lasting, &[(&row.open.reading, &row.open.keys)]).await?;
                     *visit = row.open.keys.visit.and_then(|tag| now_known.visits.get(&tag)).cloned();
+                    if refused == Answer::Fenced(ROW_MOVED_ON) {
+                        return Ok(());
+                    }
                     fresh = Some(now_known);
                 }
                 Answer::Fenced(why) => return Err(NotNow::Store(StoreError::Unavailable(why.to_owned()))),
@@ -348,7 +352,7 @@ impl<'g> Run<'g> {
     async fn append(&self, settled: Settled) -> Result<(), NotNow> {
         let unit = Unit { inbox: vec![InboxChange::Settle(Box::new(settled))], lease: self.gateway.kernel.fence(), ..Unit::default() };
         match self.gateway.kernel.store.append(unit).await? {
-            Answer::Committed { .. } => Ok(()),
+            Answer::Committed { .. } | Answer::Fenced(ROW_MOVED_ON) => Ok(()),
             Answer::Fenced(why) => Err(NotNow::Store(StoreError::Unavailable(why.to_owned()))),
             Answer::Claimed(_) | Answer::VersionConflict { .. } => Err(NotNow::Other("a row was not settled".to_owned())),
         }
@@ -356,7 +360,7 @@ impl<'g> Run<'g> {
 }
 
 fn settle(id: [u8; 16], state: &'static str, why: String) -> Settled {
-    Settled { id, state, why, effect: String::new(), stream: None, resident: None, person_tag: None, moved: false }
+    Settled { id, from: RECEIVED.into(), state, why, effect: String::new(), stream: None, resident: None, person_tag: None, moved: false }
 }
 
 fn why(verdict: &Verdict, control_reused: bool) -> String {

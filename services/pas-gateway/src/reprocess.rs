@@ -8,9 +8,9 @@ use crate::inbox::{ATTEMPTS_MAX, OpenRow, moved_on};
 use crate::known::KnownVisit;
 use crate::peer::Mode;
 use crate::search::Visible;
-use crate::tags::{Lasting, TAKEN, message_claim};
+use crate::tags::Lasting;
 use crate::wire;
-use hearthline_eventing::{Answer, AuditRow, ClaimRule, InboxChange, NotNow, Unit, now_us, query_among};
+use hearthline_eventing::{Answer, AuditRow, InboxChange, NotNow, ROW_MOVED_ON, Unit, now_us, query_among};
 use std::collections::HashMap;
 
 /// Most messages of one request.
@@ -150,10 +150,7 @@ impl Gateway {
                 return Ok(Now::Becomes { state: verdict.state, why: verdict.why.to_string(), events: Vec::new() });
             }
             let now = now_us();
-            let mut unit = self.effect(open, &verdict, now, verdict.why.to_string()).await?;
-            if is_held && verdict.state != HELD {
-                unit.claims.push(message_claim(TAKEN, &open.id, &[], open.id, ClaimRule::Unique, (now, self.kept_days)));
-            }
+            let mut unit = self.effect(open, before.state.clone(), &verdict, now, verdict.why.to_string()).await?;
             let events = unit.writes.iter().flat_map(|write| &write.events).map(|event| new_fact(event.name, event.envelope.occurred_at_us)).collect();
             for change in &mut unit.inbox {
                 if let InboxChange::Settle(settled) = change
@@ -169,7 +166,7 @@ impl Gateway {
                     }
                     return Ok(Now::Becomes { state: verdict.state, why: verdict.why.to_string(), events });
                 }
-                Answer::Claimed(holder) if holder.scope == TAKEN => return Ok(Now::Not("it was taken meanwhile".to_owned())),
+                Answer::Fenced(ROW_MOVED_ON) => return Ok(Now::Not("it was taken meanwhile".to_owned())),
                 Answer::Claimed(_) | Answer::VersionConflict { .. } | Answer::Fenced(_) => {}
             }
         }

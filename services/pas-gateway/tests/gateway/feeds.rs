@@ -106,6 +106,7 @@ async fn six_hours_of_silence_and_the_backlog_are_one_gap() {
     let rows = gateway.kernel.store.query("select id from inbox where state = 'received'", &[]).await.expect("readable");
     let settle = |id| hearthline_eventing::Settled {
         id,
+        from: "received".into(),
         state: "interpreted",
         why: String::new(),
         effect: String::new(),
@@ -201,6 +202,7 @@ async fn a_demotion_begins_a_gap_that_a_promotion_reaching_back_fills() {
             assert_eq!(rows.len(), 4);
             let settle = |id| hearthline_eventing::Settled {
                 id,
+                from: "received".into(),
                 state: "ignored",
                 why: String::new(),
                 effect: String::new(),

@@ -70,6 +70,38 @@ async fn the_same_message_again_is_accepted_and_has_no_second_effect() {
 }
 
 #[tokio::test]
+async fn what_another_interpreter_settled_in_mid_page_stays_and_happens_once() {
+    let world = World::new(Environment::Test).await;
+    let plain = world.gateway();
+    for (resident, n) in [(RESIDENT, 1), ([8; 16], 2)] {
+        consume(&plain, &world.registration(resident, &number(n), "1938-04-12", None).await).await;
+    }
+    let merge = String::from_utf8(Adt { at: "20260302090000", ..Adt::new("A40", "2", &number(1)) }.write()).expect("ascii");
+    let merge = format!("{}MRG|{}^^^NHS^NH\r", merge.split("PV1").next().expect("before the visit"), number(2));
+    for message in [Adt::new("A01", "1", &number(1)).write(), merge.into_bytes(), Adt { visit: "V2", ..Adt::new("A03", "3", &number(3)) }.write()] {
+        assert!(receive(&plain, &message).await.code.is_accept());
+    }
+    let (other, done) = (plain.clone(), Arc::new(AtomicBool::new(false)));
+    let store = Interrupted::new(world.ports.store.clone(), move |stage| {
+        let (other, done) = (other.clone(), done.clone());
+        Box::pin(async move {
+            if stage == Stage::BeforeSettling && !done.swap(true, Ordering::SeqCst) {
+                interpret(&other).await;
+            }
+            Ok(())
+        })
+    });
+    interpret(&world.gateway_on(Arc::new(store))).await;
+    let (mut events, mut states) = (world.events().await, world.states().await);
+    events.sort_unstable();
+    states.sort_unstable();
+    assert_eq!(
+        (&events[..], &states[..]),
+        (&["PatientsMerged", "VisitOpened"].map(str::to_owned)[..], &["held", "interpreted", "interpreted"].map(str::to_owned)[..])
+    );
+}
+
+#[tokio::test]
 async fn no_frame_is_answered_or_kept_while_store_and_log_are_apart() {
     let world = World::new(Environment::Test).await;
     let gateway = world.gateway();
