@@ -26,3 +26,4 @@ mod side_by_side;
 mod stories;
 mod system;
 mod trace;
+mod trusts;

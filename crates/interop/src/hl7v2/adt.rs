@@ -2,23 +2,24 @@
 //!
 //! The person part is in `person.rs`, the visit part in `visit.rs`, the choice of NHS number in `nhs_number.rs`.
 
+use super::Separators;
 use super::codes::{ProcessingId, Trigger};
 use super::message::Message;
-use super::part::{Field, Indexed, Segment};
+use super::part::{Field, Segment};
 use super::time::{Hl7Time, Hl7TimeError};
 use super::visit::time;
 
-/// One patient's part of an ADT message. Every field needed was located in one pass over its segment; segments
-/// behind them are not looked at.
+/// One patient's part of an ADT message: its segments, each looked up once.
 #[derive(Clone, Copy)]
 pub struct Adt<'m> {
-    msh: Indexed<'m, 20>,
-    evn: Indexed<'m, 8>,
-    pid: Indexed<'m, 34>,
-    pd1: Indexed<'m, 5>,
-    pv1: Indexed<'m, 52>,
-    pv2: Indexed<'m, 40>,
-    pub(super) mrg: Indexed<'m, 8>,
+    separators: Separators,
+    msh: Option<Segment<'m>>,
+    evn: Option<Segment<'m>>,
+    pid: Option<Segment<'m>>,
+    pd1: Option<Segment<'m>>,
+    pv1: Option<Segment<'m>>,
+    pv2: Option<Segment<'m>>,
+    mrg: Option<Segment<'m>>,
 }
 
 impl<'m> Adt<'m> {
@@ -105,65 +106,66 @@ impl<'m> Adt<'m> {
         time(self.evn(6))
     }
 
-    /// MSH field `number`, to 19.
+    /// MSH field `number`.
     pub fn msh(&self, number: usize) -> Field<'m> {
-        self.msh.field(number)
+        self.field(self.msh, number)
     }
 
-    /// EVN field `number`, to 7.
+    /// EVN field `number`.
     pub fn evn(&self, number: usize) -> Field<'m> {
-        self.evn.field(number)
+        self.field(self.evn, number)
     }
 
-    /// PID field `number`, to 33. For the difference between not sent, empty and deleted.
+    /// PID field `number`. For the difference between not sent, empty and deleted.
     pub fn pid(&self, number: usize) -> Field<'m> {
-        self.pid.field(number)
+        self.field(self.pid, number)
     }
 
-    /// PD1 field `number`, to 4.
+    /// PD1 field `number`.
     pub fn pd1(&self, number: usize) -> Field<'m> {
-        self.pd1.field(number)
+        self.field(self.pd1, number)
     }
 
-    /// PV1 field `number`, to 51.
+    /// PV1 field `number`.
     pub fn pv1(&self, number: usize) -> Field<'m> {
-        self.pv1.field(number)
+        self.field(self.pv1, number)
     }
 
-    /// PV2 field `number`, to 39.
+    /// PV2 field `number`.
     pub fn pv2(&self, number: usize) -> Field<'m> {
-        self.pv2.field(number)
+        self.field(self.pv2, number)
+    }
+
+    /// MRG field `number`.
+    pub fn mrg(&self, number: usize) -> Field<'m> {
+        self.field(self.mrg, number)
+    }
+
+    fn field(&self, segment: Option<Segment<'m>>, number: usize) -> Field<'m> {
+        segment.map_or(Field::absent(self.separators), |segment| segment.field(number))
     }
 
     fn without_segments(message: &Message<'_>) -> Self {
-        let separators = message.separators();
-        Self {
-            msh: Indexed::absent(separators),
-            evn: Indexed::absent(separators),
-            pid: Indexed::absent(separators),
-            pd1: Indexed::absent(separators),
-            pv1: Indexed::absent(separators),
-            pv2: Indexed::absent(separators),
-            mrg: Indexed::absent(separators),
-        }
+        Self { separators: message.separators(), msh: None, evn: None, pid: None, pd1: None, pv1: None, pv2: None, mrg: None }
     }
 
     fn has_patient(&self) -> bool {
-        self.pid.is_filled()
+        self.pid.is_some()
     }
 
-    /// Indexes a segment that is needed. Of duplicates the first counts.
+    /// Keeps a segment that is needed. Of duplicates the first counts.
     fn take(&mut self, segment: Segment<'m>) {
-        match segment.id() {
-            "MSH" => self.msh.fill(segment),
-            "EVN" => self.evn.fill(segment),
-            "PID" => self.pid.fill(segment),
-            "PD1" => self.pd1.fill(segment),
-            "PV1" => self.pv1.fill(segment),
-            "PV2" => self.pv2.fill(segment),
-            "MRG" => self.mrg.fill(segment),
-            _ => {}
-        }
+        let place = match segment.id().as_bytes() {
+            b"MSH" => &mut self.msh,
+            b"EVN" => &mut self.evn,
+            b"PID" => &mut self.pid,
+            b"PD1" => &mut self.pd1,
+            b"PV1" => &mut self.pv1,
+            b"PV2" => &mut self.pv2,
+            b"MRG" => &mut self.mrg,
+            _ => return,
+        };
+        place.get_or_insert(segment);
     }
 }
 

@@ -7,6 +7,7 @@ use memchr::{memchr2_iter, memmem};
 use super::charset::{self, Charset, Decoded};
 use super::part::{Component, Field, Repetition, Segment, Value};
 use super::path::Path;
+use super::places::{self, Marked};
 use super::quirk::MessageQuirk;
 use super::separators::{SeparatorFault, Separators};
 
@@ -30,7 +31,7 @@ pub enum Hl7Error {
     },
 }
 
-/// A message in memory. Segments are located in one pass; everything below them is found when asked for.
+/// A message in memory. Segments and fields are located in one pass; everything below them is found when asked for.
 ///
 /// Lines end in CR, LF or both. A line that does not begin with a segment name belongs to the segment before it:
 /// free text broken over lines inside OBX-5 is common. A known segment name that stands where a field would, with
@@ -41,6 +42,8 @@ pub struct Message<'a> {
     charset: &'static str,
     separators: Separators,
     segments: Vec<(usize, usize)>,
+    /// Where field separators stand in the text.
+    marks: Vec<u64>,
     joined_lines: usize,
     quirks: u16,
 }
@@ -65,6 +68,7 @@ impl<'a> Message<'a> {
         let mut lines = Lines { bytes, separators, segments: Vec::with_capacity(16), joined: 0, split: 0, ends: [0; 2] };
         lines.locate(start)?;
         let Lines { segments, joined, split, ends, .. } = lines;
+        let marks = places::marks(separators.field, bytes);
         let header = &bytes[start..segments.first().map_or(start, |&(_, end)| end)];
         let odd = [
             (MessageQuirk::JoinedLines, joined > 0),
@@ -75,7 +79,7 @@ impl<'a> Message<'a> {
             (MessageQuirk::FewDelimiters, separators.escape.is_none() || separators.subcomponent.is_none()),
         ];
         odd.into_iter().filter(|(_, is_so)| *is_so).for_each(|(quirk, _)| quirks |= quirk.bit());
-        Ok(Self { charset: decoded.charset, separators, segments, joined_lines: joined, quirks, text })
+        Ok(Self { charset: decoded.charset, separators, segments, marks, joined_lines: joined, quirks, text })
     }
 
     /// The delimiters the message declares.
@@ -110,7 +114,18 @@ impl<'a> Message<'a> {
 
     /// All segments in order, unknown ones included.
     pub fn segments(&self) -> impl Iterator<Item = Segment<'_>> {
-        self.segments.iter().map(|&(start, end)| Segment::new(&self.text[start..end], self.separators))
+        self.segments.iter().map(|&place| self.segment_at(place))
+    }
+
+    fn segment_at(&self, (start, end): (usize, usize)) -> Segment<'_> {
+        Segment::new(&self.text[start..end], self.separators, Marked::from(&self.marks, start))
+    }
+
+    /// By the three bytes that a segment begins with.
+    fn segments_beginning<'m>(&'m self, name: [u8; 3]) -> impl Iterator<Item = Segment<'m>> + use<'m, 'a> {
+        let bytes = self.text.as_bytes();
+        let found = self.segments.iter().filter(move |(start, _)| bytes[*start..].first_chunk() == Some(&name));
+        found.map(|&place| self.segment_at(place))
     }
 
     /// The first segment of that name.
@@ -120,7 +135,7 @@ impl<'a> Message<'a> {
 
     /// Every segment of that name, in order.
     pub fn segments_named<'m>(&'m self, id: &str) -> impl Iterator<Item = Segment<'m>> {
-        self.segments().filter(move |segment| segment.id() == id)
+        <[u8; 3]>::try_from(id.as_bytes()).into_iter().flat_map(|name| self.segments_beginning(name))
     }
 
     /// Field `number` (from 1, as HL7 counts) of the first segment of that name.
@@ -145,11 +160,7 @@ impl<'a> Message<'a> {
     pub fn values<'m>(&'m self, path: &Path) -> impl Iterator<Item = Value<'m>> + use<'m, 'a> {
         let path = *path;
         let (skip, take) = path.segments();
-        self.segments()
-            .filter(move |segment| segment.id().as_bytes() == path.segment_id())
-            .skip(skip)
-            .take(take)
-            .flat_map(move |segment| values_in(segment.field(path.field()), path))
+        self.segments_beginning(path.segment_id()).skip(skip).take(take).flat_map(move |segment| values_in(segment.field(path.field()), path))
     }
 
     /// The message written out again: its segments as they were read, each ended by CR.

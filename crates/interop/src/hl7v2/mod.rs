@@ -2,7 +2,7 @@
 //!
 //! Accept liberally, emit strictly: real feeds break the HL7 UK profile (A.3, 2010) in delimiters, line ends,
 //! character sets and field use, and a message is only refused when its header cannot be understood.
-//! Segments and fields are found once and read lazily; values are borrowed from the message.
+//! Segments and fields are located once, what is in them when asked for; values are borrowed from the message.
 
 mod ack;
 mod adt;
@@ -15,6 +15,7 @@ mod nhs_number;
 mod part;
 mod path;
 mod person;
+mod places;
 mod quirk;
 mod scrub;
 mod separators;
@@ -31,7 +32,7 @@ pub use charset::{Charset, Decoded, decode, decode_in};
 pub use codes::{AdministrativeSex, PatientClass, ProcessingId, Trigger};
 pub use message::{Hl7Error, Message};
 pub use nhs_number::{NhsNumberCandidate, NhsNumberRule, TenDigits};
-pub use part::{Component, Field, Indexed, Repetition, Segment, Value};
+pub use part::{Component, Field, Repetition, Segment, Value};
 pub use path::{Path, PathError};
 pub use person::{Address, DeathSignal, PatientIdentifier, PersonName};
 pub use quirk::MessageQuirk;

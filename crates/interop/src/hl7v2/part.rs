@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr_iter};
-
 use super::Separators;
+use super::places::{Marked, nth, until};
 
 /// What stands at a place. HL7 means three different things by nothing: not sent, sent empty (no change), and `""`
 /// (delete what you have).
@@ -40,7 +39,7 @@ impl<'m> Value<'m> {
 
     /// As a code or identifier: trimmed, and `None` when only white space is left.
     pub fn code(self) -> Option<&'m str> {
-        self.text().map(str::trim).filter(|text| !text.is_empty())
+        self.text().map(trimmed).filter(|text| !text.is_empty())
     }
 }
 
@@ -60,11 +59,14 @@ impl std::fmt::Debug for Value<'_> {
 pub struct Segment<'m> {
     text: &'m str,
     separators: Separators,
+    /// Where its field separators stand.
+    marked: Marked<'m>,
 }
 
 impl<'m> Segment<'m> {
-    pub(crate) fn new(text: &'m str, separators: Separators) -> Self {
-        Self { text, separators }
+    #[inline]
+    pub(super) fn new(text: &'m str, separators: Separators, marked: Marked<'m>) -> Self {
+        Self { text, separators, marked }
     }
 
     /// `PID`, `ZU1` …
@@ -82,76 +84,23 @@ impl<'m> Segment<'m> {
         let raw = match (self.is_header(), number) {
             (_, 0) => None,
             (true, 1) => self.text.get(3..4),
-            (true, n) => nth(self.text, self.separators.field, n - 1),
-            (false, n) => nth(self.text, self.separators.field, n),
+            (true, n) => self.piece(n - 1),
+            (false, n) => self.piece(n),
         };
         Field { raw, separators: self.separators }
     }
 
-    /// Finds fields `1..N` in one pass and stops there: for reading many fields of one segment.
-    pub fn index<const N: usize>(&self) -> Indexed<'m, N> {
-        let mut indexed = Indexed::absent(self.separators);
-        indexed.fill(*self);
-        indexed
+    /// The text behind field separator `n`, from 1.
+    #[inline]
+    fn piece(&self, n: usize) -> Option<&'m str> {
+        let (separator, next) = self.marked.pair(n)?;
+        let rest = self.text.get(separator + 1..)?;
+        Some(next.and_then(|next| rest.get(..next - separator - 1)).unwrap_or(rest))
     }
 
+    #[inline]
     fn is_header(&self) -> bool {
-        matches!(self.id(), "MSH" | "FHS" | "BHS")
-    }
-}
-
-/// Fields `1..N` of one segment, already located.
-#[derive(Clone, Copy)]
-pub struct Indexed<'m, const N: usize> {
-    fields: [Option<&'m str>; N],
-    separators: Separators,
-    filled: bool,
-}
-
-impl<'m, const N: usize> Indexed<'m, N> {
-    pub(crate) fn absent(separators: Separators) -> Self {
-        Self { fields: [None; N], separators, filled: false }
-    }
-
-    /// Indexes `segment`, unless one was indexed before.
-    pub(crate) fn fill(&mut self, segment: Segment<'m>) {
-        if self.filled {
-            return;
-        }
-        self.filled = true;
-        let text = segment.text;
-        let mut put = |number: usize, raw: &'m str| {
-            if let Some(slot) = self.fields.get_mut(number) {
-                *slot = Some(raw);
-            }
-        };
-        let shift = usize::from(segment.is_header());
-        if let (1, Some(separator)) = (shift, text.get(3..4)) {
-            put(1, separator);
-        }
-        let (mut number, mut start) = (0, 0);
-        for end in memchr_iter(segment.separators.field, text.as_bytes()) {
-            if number > 0 {
-                put(number + shift, &text[start..end]);
-            }
-            (number, start) = (number + 1, end + 1);
-            if number + shift >= N {
-                return;
-            }
-        }
-        if number > 0 {
-            put(number + shift, &text[start..]);
-        }
-    }
-
-    /// Whether a segment was indexed.
-    pub(crate) fn is_filled(&self) -> bool {
-        self.filled
-    }
-
-    /// Field `number`, from 1; absent from `N` on.
-    pub fn field(&self, number: usize) -> Field<'m> {
-        Field { raw: self.fields.get(number).copied().flatten(), separators: self.separators }
+        matches!(self.text.as_bytes(), [b'M', b'S', b'H', ..] | [b'F' | b'B', b'H', b'S', ..])
     }
 }
 
@@ -271,17 +220,14 @@ impl std::fmt::Debug for Segment<'_> {
     }
 }
 
-fn until(text: &str, separator: u8) -> &str {
-    memchr(separator, text.as_bytes()).map_or(text, |end| &text[..end])
-}
-
-/// Piece `n`, from 0. Separators are ASCII, so every cut is a character boundary.
-fn nth(text: &str, separator: u8, n: usize) -> Option<&str> {
-    let start = match n.checked_sub(1) {
-        None => 0,
-        Some(before) => memchr_iter(separator, text.as_bytes()).nth(before)? + 1,
-    };
-    Some(until(&text[start..], separator))
+/// As [`str::trim`], which reads characters: hardly any text has a blank at its ends.
+#[inline]
+fn trimmed(text: &str) -> &str {
+    match text.as_bytes() {
+        [only] if only.is_ascii_graphic() => text,
+        [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => text,
+        _ => text.trim(),
+    }
 }
 
 fn pieces(text: Option<&str>, separator: u8) -> impl Iterator<Item = &str> {

@@ -70,8 +70,8 @@ impl Path {
     }
 
     /// `PID`
-    pub fn segment_id(&self) -> &[u8] {
-        &self.segment
+    pub fn segment_id(&self) -> [u8; 3] {
+        self.segment
     }
 
     /// The field's number.

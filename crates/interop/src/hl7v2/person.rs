@@ -195,11 +195,6 @@ impl<'m> Adt<'m> {
     pub fn identifies_a_person(&self) -> bool {
         matches!(self.pid(3).value(), Value::Text(_))
     }
-
-    /// MRG field `number`.
-    pub fn mrg(&self, number: usize) -> Field<'m> {
-        self.mrg.field(number)
-    }
 }
 
 fn yes_or_no(code: &str) -> Option<bool> {

@@ -1,0 +1,190 @@
+//! Where a delimiter stands in a text: eight bytes at a time while it is dense, by vectors through long stretches without it.
+
+use memchr::memchr;
+
+const LOW_BITS: u64 = u64::from_ne_bytes([0x7F; 8]);
+
+/// After so many bytes without the delimiter it may be far: an attached document has millions.
+const QUIET: usize = 64;
+
+/// The highest bit of each byte that is the same in both words.
+#[inline(always)]
+fn equal(word: u64, pattern: u64) -> u64 {
+    let differing = word ^ pattern;
+    // No carry goes from one byte into the next.
+    !(((differing & LOW_BITS) + LOW_BITS) | differing | LOW_BITS)
+}
+
+/// Where one ASCII byte other than NUL stands in a text: a bit for each of its bytes, the first lowest.
+///
+/// Delimiters of a message stand a few bytes apart, where a vectorised search spends more on starting than on searching.
+pub(super) fn marks(byte: u8, text: &[u8]) -> Vec<u64> {
+    let pattern = u64::from_ne_bytes([byte; 8]);
+    let mut marks = vec![0; text.len().div_ceil(64)];
+    let (blocks, rest) = text.as_chunks::<64>();
+    let mut at = 0;
+    while let Some(block) = blocks.get(at) {
+        marks[at] = marks_of(block, pattern);
+        at += 1;
+        if marks[at - 1] == 0 {
+            at += memchr(byte, &text[at * 64..]).unwrap_or(text.len()) / 64;
+        }
+    }
+    if let Some(last) = marks.last_mut().filter(|_| !rest.is_empty()) {
+        let mut block = [0; 64];
+        block[..rest.len()].copy_from_slice(rest);
+        *last = marks_of(&block, pattern);
+    }
+    marks
+}
+
+#[inline(always)]
+fn marks_of(block: &[u8; 64], pattern: u64) -> u64 {
+    // The product gathers the lowest bit of each byte in the highest byte.
+    const GATHER: u64 = 0x0102_0408_1020_4080;
+    let (words, _) = block.as_chunks();
+    let of = |word: &[u8; 8]| (equal(u64::from_le_bytes(*word), pattern) >> 7).wrapping_mul(GATHER) >> 56;
+    words.iter().rev().fold(0, |marks, word| marks << 8 | of(word))
+}
+
+/// A part of the marks of a text, that of a segment.
+#[derive(Clone, Copy)]
+pub(super) struct Marked<'m> {
+    marks: &'m [u64],
+    /// Bits of the first word that lie before the part.
+    before: u32,
+}
+
+impl<'m> Marked<'m> {
+    /// The marks of a text from `start` on.
+    #[inline]
+    pub(super) fn from(marks: &'m [u64], start: usize) -> Self {
+        Self { marks: marks.get(start / 64..).unwrap_or_default(), before: (start % 64) as u32 }
+    }
+
+    /// Where in the part the `n`th marked byte stands, from 1, and the one behind it; both may lie behind the end of the part.
+    #[inline]
+    pub(super) fn pair(&self, n: usize) -> Option<(usize, Option<usize>)> {
+        let mut left = u32::try_from(n).ok()?;
+        let mut words = self.marks.iter();
+        let mut word = words.next()? >> self.before << self.before;
+        let mut base = 0;
+        loop {
+            let marked = word.count_ones();
+            if left <= marked {
+                break;
+            }
+            left -= marked;
+            word = *words.next()?;
+            base += 64;
+        }
+        for _ in 1..left {
+            word &= word - 1;
+        }
+        let place = |base: usize, word: u64| base + word.trailing_zeros() as usize - self.before as usize;
+        let first = place(base, word);
+        word &= word - 1;
+        while word == 0 {
+            let Some(next) = words.next() else {
+                return Some((first, None));
+            };
+            (word, base) = (*next, base + 64);
+        }
+        Some((first, Some(place(base, word))))
+    }
+}
+
+/// Piece `n`, from 0, of a text cut at `separator`, which is ASCII: every cut is a character boundary.
+#[inline]
+pub(super) fn nth(text: &str, separator: u8, n: usize) -> Option<&str> {
+    let bytes = text.as_bytes();
+    let pattern = u64::from_ne_bytes([separator; 8]);
+    let (mut before, mut start, mut at) = (n, 0, 0);
+    while let Some(word) = bytes[at..].first_chunk() {
+        let mut hits = equal(u64::from_le_bytes(*word), pattern);
+        while hits != 0 {
+            let place = at + hits.trailing_zeros() as usize / 8;
+            if before == 0 {
+                return Some(&text[start..place]);
+            }
+            (before, start) = (before - 1, place + 1);
+            hits &= hits - 1;
+        }
+        at += 8;
+        if at >= start + QUIET {
+            at += memchr(separator, &bytes[at..]).unwrap_or(bytes.len() - at);
+        }
+    }
+    for place in at..bytes.len() {
+        if bytes[place] == separator {
+            if before == 0 {
+                return Some(&text[start..place]);
+            }
+            (before, start) = (before - 1, place + 1);
+        }
+    }
+    (before == 0).then(|| &text[start..])
+}
+
+/// The text before the first `separator`.
+#[inline]
+pub(super) fn until(text: &str, separator: u8) -> &str {
+    nth(text, separator, 0).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(byte: u8, text: &[u8]) -> Vec<usize> {
+        let marks = marks(byte, text);
+        let found: Vec<usize> = (1..).map_while(|n| Marked::from(&marks, 0).pair(n)).map(|(first, _)| first).collect();
+        for from in 0..text.len() {
+            let behind: Vec<usize> = found.iter().filter(|&&at| at >= from).map(|at| at - from).collect();
+            let part = Marked::from(&marks, from);
+            for n in [1, 2, behind.len(), behind.len() + 1].into_iter().filter(|n| *n > 0 && text.len() < 200) {
+                assert_eq!(part.pair(n), behind.get(n - 1).map(|&at| (at, behind.get(n).copied())), "{from} {n}");
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn every_place_is_found_wherever_it_lies_in_a_word() {
+        // Neighbours of the byte by one bit, and high bytes, must not be taken for it.
+        let filler = [b'}', b'{', b'|' | 0x80, 0xFF, 0x00, b'a', b'x'];
+        for length in (0..40).chain([63, 64, 65, 129, 150]) {
+            for at in (0..length).filter(|at| *at < 8 || length - at < 8) {
+                for step in (1..length).filter(|step| *step < 10 || length < 20) {
+                    let mut text: Vec<u8> = filler.iter().copied().cycle().take(length).collect();
+                    (at..length).step_by(step).for_each(|place| text[place] = b'|');
+                    let expected: Vec<usize> = (at..length).step_by(step).collect();
+                    assert_eq!(places(b'|', &text), expected);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_stretch_without_the_byte_is_passed_over() {
+        for gap in (0..200).chain([1_000, 100_003]) {
+            let text = format!("a|{}|b||{}", "x".repeat(gap), "y".repeat(gap));
+            assert_eq!(places(b'|', text.as_bytes()), [1, gap + 2, gap + 4, gap + 5], "{gap}");
+            for (n, piece) in text.split('|').enumerate() {
+                assert_eq!(nth(&text, b'|', n), Some(piece), "{gap} {n}");
+            }
+            assert_eq!(nth(&text, b'|', 5), None);
+        }
+    }
+
+    #[test]
+    fn pieces_are_those_of_a_split() {
+        for text in ["", "|", "a", "a|b", "||c|", "é|ü|long piece of text|z"] {
+            let pieces: Vec<&str> = text.split('|').collect();
+            for n in 0..8 {
+                assert_eq!(nth(text, b'|', n), pieces.get(n).copied(), "{text} {n}");
+            }
+            assert_eq!(until(text, b'|'), pieces[0]);
+        }
+    }
+}
