@@ -271,6 +271,9 @@ pub enum BenchCommand {
     Mllp {
         #[arg(long, default_value_t = 32)]
         connections: usize,
+        /// The same load against another receiver; see tests/peers/measure.
+        #[arg(long, value_name = "HOST:PORT")]
+        at: Option<std::net::SocketAddr>,
     },
     /// Received messages to events.
     Interpret {

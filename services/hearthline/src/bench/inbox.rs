@@ -45,8 +45,22 @@ pub async fn mllp(options: &Options, connections: usize, reads: bool) -> anyhow:
     let stop = CancellationToken::new();
     let serving = tokio::spawn(port.serve(gateway.clone(), stop.clone()));
     let reading = reads.then(|| tokio::spawn(read_on(gateway.clone(), stop.clone())));
+    let what = format!("MLLP to durable AA, {}{}", bed.named(), if reads { ", interpreting" } else { "" });
+    let figure = sent_to(address, what, options.seconds, connections).await?;
+    stop.cancel();
+    serving.await?.map_err(|why| anyhow::anyhow!(why))?;
+    if let Some(reading) = reading {
+        reading.await??;
+    }
+    connected.store.close().await;
+    bed.clear().await?;
+    Ok(figure)
+}
+
+/// The same frames to whatever receiver listens at an address.
+pub async fn sent_to(address: SocketAddr, what: String, during: Duration, connections: usize) -> anyhow::Result<Figure> {
     let begun = Instant::now();
-    let until = begun + options.seconds;
+    let until = begun + during;
     let mut tasks = tokio::task::JoinSet::new();
     for n in 0..connections {
         tasks.spawn(sender(address, n, until));
@@ -55,22 +69,8 @@ pub async fn mllp(options: &Options, connections: usize, reads: bool) -> anyhow:
     while let Some(done) = tasks.join_next().await {
         all.add(done??)?;
     }
-    let seconds = begun.elapsed().as_secs_f64();
-    stop.cancel();
-    serving.await?.map_err(|why| anyhow::anyhow!(why))?;
-    if let Some(reading) = reading {
-        reading.await??;
-    }
-    connected.store.close().await;
-    let named = bed.named();
-    bed.clear().await?;
-    Ok(Figure {
-        what: format!("MLLP to durable AA, {named}{}", if reads { ", interpreting" } else { "" }),
-        callers: connections,
-        per_second: all.len() as f64 / seconds,
-        p50_ms: ms(all.value_at_quantile(0.5)),
-        p99_ms: ms(all.value_at_quantile(0.99)),
-    })
+    let per_second = all.len() as f64 / begun.elapsed().as_secs_f64();
+    Ok(Figure { what, callers: connections, per_second, p50_ms: ms(all.value_at_quantile(0.5)), p99_ms: ms(all.value_at_quantile(0.99)) })
 }
 
 async fn read_on(gateway: Gateway, stop: CancellationToken) -> anyhow::Result<()> {
@@ -104,7 +104,7 @@ async fn sender(address: SocketAddr, n: usize, until: Instant) -> anyhow::Result
             }
         }
         times.record(u64::try_from(begun.elapsed().as_micros())?.max(1))?;
-        if !reply.windows(7).any(|w| w == b"MSA|AA|") {
+        if !reply.windows(6).any(|w| w == b"MSA|AA") {
             bail!("a message was not accepted: {}", String::from_utf8_lossy(&reply));
         }
     }

@@ -92,11 +92,19 @@ pub async fn command(what: BenchCommand, on: Option<PathBuf>, seconds: Duration,
             add(vec![calls::calls(&options, connections, alone).await?]);
         }
     }
-    let connections = if let BenchCommand::Mllp { connections } = what { Some(connections) } else { all.then_some(32) };
-    if let Some(connections) = connections {
-        for reads in [false, true] {
-            add(vec![inbox::mllp(&options, connections, reads).await?]);
+    match what {
+        BenchCommand::Mllp { connections, at: Some(at) } => add(vec![inbox::sent_to(at, format!("MLLP to AA, {at}"), options.seconds, connections).await?]),
+        BenchCommand::Mllp { connections, at: None } => {
+            for reads in [false, true] {
+                add(vec![inbox::mllp(&options, connections, reads).await?]);
+            }
         }
+        _ if all => {
+            for reads in [false, true] {
+                add(vec![inbox::mllp(&options, 32, reads).await?]);
+            }
+        }
+        _ => {}
     }
     match what {
         BenchCommand::Interpret { messages } => add(inbox::interpret(&options, messages).await?),
