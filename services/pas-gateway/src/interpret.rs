@@ -20,9 +20,9 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-const PAGE_ROWS: u64 = 500;
-/// Visits settled at the same time.
-const VISITS_AT_ONCE: usize = 64;
+const PAGE_ROWS: u64 = 1_000;
+/// Visits settled at the same time: as many as one commit takes.
+const VISITS_AT_ONCE: usize = 512;
 /// The same body under another control id within this time is the same message.
 const SAME_BODY_US: i64 = 10 * 60 * 1_000_000;
 /// Between two looks at what another process received.

@@ -7,7 +7,9 @@
 use std::borrow::Cow;
 
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
-use memchr::{memchr_iter, memchr2};
+use memchr::memchr2;
+
+use super::places::nth_place;
 
 /// A message as text, with how it became so.
 pub struct Decoded<'a> {
@@ -90,12 +92,12 @@ fn label(raw: &[u8]) -> Label {
     };
     let end = memchr2(b'\r', b'\n', raw).unwrap_or(raw.len());
     // MSH-1 is the separator itself, so MSH-18 begins behind the seventeenth.
-    let Some(before) = memchr_iter(separator, &raw[..end]).nth(16) else {
+    let Some((start, end)) = nth_place(&raw[..end], separator, 17) else {
         return Label::Absent;
     };
-    let rest = &raw[before + 1..end];
-    let length = rest.iter().position(|&b| b == separator || b == b'~').unwrap_or(rest.len());
-    label_named(rest[..length].trim_ascii())
+    let field = &raw[start..end];
+    let length = field.iter().position(|&b| b == b'~').unwrap_or(field.len());
+    label_named(field[..length].trim_ascii())
 }
 
 fn label_named(name: &[u8]) -> Label {
@@ -106,6 +108,9 @@ fn label_named(name: &[u8]) -> Label {
         Label::Ascii
     } else if is_any(&["UNICODE", "UNICODE UTF-8", "UTF-8", "UTF8"]) {
         Label::Utf8
+    } else if name == b"8859/1" {
+        // As the standard that is followed here has it; by far the most frequent.
+        Label::Named(WINDOWS_1252)
     } else {
         let whatwg = match name.strip_prefix(b"8859/") {
             Some(part) => [b"iso-8859-", part].concat(),

@@ -6,6 +6,7 @@ use encoding_rs::WINDOWS_1252;
 use memchr::memchr;
 
 use super::Separators;
+use super::places::until;
 
 impl Separators {
     /// Text with its delimiter and hexadecimal escapes resolved; borrowed when there is none.
@@ -21,9 +22,10 @@ impl Separators {
         let Some(escape) = self.escape else {
             return (Cow::Borrowed(text), 0);
         };
-        let Some(first) = memchr(escape, text.as_bytes()) else {
+        let first = until(text, escape).len();
+        if first == text.len() {
             return (Cow::Borrowed(text), 0);
-        };
+        }
         let mut out = String::with_capacity(text.len());
         let mut lone = 0;
         let mut rest = text;
@@ -33,6 +35,10 @@ impl Separators {
             let after = &rest[at + 1..];
             let close = memchr(escape, after.as_bytes());
             match close.and_then(|close| Some((close, self.sequence(&after[..close])?))) {
+                Some((close, Sequence::Delimiter(byte))) => {
+                    out.push(char::from(byte));
+                    rest = &after[close + 1..];
+                }
                 Some((close, Sequence::Text(resolved))) => {
                     out.push_str(&resolved);
                     rest = &after[close + 1..];
@@ -108,7 +114,7 @@ impl Separators {
             _ => None,
         };
         if let Some(byte) = delimiter {
-            return Some(Sequence::Text(char::from(byte).to_string()));
+            return Some(Sequence::Delimiter(byte));
         }
         let (kind, rest) = (*body.as_bytes().first()?, body.get(1..)?);
         match kind {
@@ -122,6 +128,7 @@ impl Separators {
 }
 
 enum Sequence {
+    Delimiter(u8),
     Text(String),
     Left,
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::Separators;
-use super::places::{Marked, nth, until};
+use super::places::{Marked, first_pieces, nth, nth_before, until};
 
 /// What stands at a place. HL7 means three different things by nothing: not sent, sent empty (no change), and `""`
 /// (delete what you have).
@@ -135,7 +135,11 @@ impl<'m> Field<'m> {
 
     /// Component `number` (from 1) of the first repetition.
     pub fn component(&self, number: usize) -> Component<'m> {
-        self.first().component(number)
+        let raw = match (self.raw, number.checked_sub(1)) {
+            (Some(raw), Some(n)) => nth_before(raw, self.separators.repetition, self.separators.component, n),
+            _ => None,
+        };
+        Component { raw, separators: self.separators }
     }
 }
 
@@ -159,6 +163,12 @@ impl<'m> Repetition<'m> {
             _ => None,
         };
         Component { raw, separators: self.separators }
+    }
+
+    /// The first components, from 1, in one pass.
+    pub(super) fn components<const N: usize>(&self) -> [Component<'m>; N] {
+        let raws = self.raw.map_or([None; N], |raw| first_pieces(raw, self.separators.component));
+        raws.map(|raw| Component { raw, separators: self.separators })
     }
 
     /// Whether every component that was sent is `""`: HL7 UK A.3 deletes a composite field only then.
@@ -231,7 +241,13 @@ fn trimmed(text: &str) -> &str {
 }
 
 fn pieces(text: Option<&str>, separator: u8) -> impl Iterator<Item = &str> {
-    text.into_iter().flat_map(move |text| text.split(char::from(separator)))
+    let mut left = text;
+    std::iter::from_fn(move || {
+        let text = left?;
+        let piece = until(text, separator);
+        left = text.get(piece.len() + 1..);
+        Some(piece)
+    })
 }
 
 #[cfg(test)]

@@ -25,12 +25,8 @@ pub struct PatientIdentifier<'m> {
 
 impl<'m> PatientIdentifier<'m> {
     fn of(repetition: Repetition<'m>) -> Option<Self> {
-        Some(Self {
-            value: repetition.component(1).code()?,
-            check_digit: repetition.component(2).code(),
-            authority: repetition.component(4).code(),
-            id_type: repetition.component(5).code(),
-        })
+        let [value, check_digit, _, authority, id_type] = repetition.components();
+        Some(Self { value: value.code()?, check_digit: check_digit.code(), authority: authority.code(), id_type: id_type.code() })
     }
 
     pub(super) fn first_of(field: Field<'m>) -> Option<Self> {
@@ -122,8 +118,14 @@ impl<'m> Adt<'m> {
     /// PID-5, every repetition that has a part.
     pub fn names(&self) -> impl Iterator<Item = PersonName<'m>> + use<'m> {
         self.pid(5).repetitions().filter_map(|name| {
-            let part = |number: usize| name.component(number).decoded();
-            let read = PersonName { family: part(1), given: part(2), middle: part(3), prefix: part(5), type_code: name.component(7).code() };
+            let [family, given, middle, _, prefix, _, type_code] = name.components();
+            let read = PersonName {
+                family: family.decoded(),
+                given: given.decoded(),
+                middle: middle.decoded(),
+                prefix: prefix.decoded(),
+                type_code: type_code.code(),
+            };
             (read.family.is_some() || read.given.is_some()).then_some(read)
         })
     }

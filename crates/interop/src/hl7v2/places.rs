@@ -1,6 +1,6 @@
 //! Where a delimiter stands in a text: eight bytes at a time while it is dense, by vectors through long stretches without it.
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 const LOW_BITS: u64 = u64::from_ne_bytes([0x7F; 8]);
 
@@ -94,36 +94,92 @@ impl<'m> Marked<'m> {
     }
 }
 
+/// Up to seven bytes as a word, filled up with NUL.
+#[inline(always)]
+fn short_word(bytes: &[u8]) -> u64 {
+    let shift = |missing: usize| 8 * (bytes.len() - missing) as u32;
+    // Two reads that may overlap.
+    match (bytes.first_chunk(), bytes.last_chunk(), bytes.first_chunk(), bytes.last_chunk()) {
+        (Some(low), Some(high), ..) => u64::from(u32::from_le_bytes(*low)) | u64::from(u32::from_le_bytes(*high)) << shift(4),
+        (.., Some(low), Some(high)) => u64::from(u16::from_le_bytes(*low)) | u64::from(u16::from_le_bytes(*high)) << shift(2),
+        _ => bytes.first().map_or(0, |&only| u64::from(only)),
+    }
+}
+
+/// Calls `found` with the place of each byte that is one of `wanted`, which are ASCII, until it returns something.
+#[inline(always)]
+fn search<const N: usize, T>(bytes: &[u8], wanted: [u8; N], mut found: impl FnMut(usize) -> Option<T>) -> Option<T> {
+    let patterns = wanted.map(|byte| u64::from_ne_bytes([byte; 8]));
+    let (mut at, mut quiet) = (0, 0);
+    loop {
+        let rest = &bytes[at..];
+        let whole = rest.first_chunk();
+        let word = whole.map_or_else(|| short_word(rest), |word| u64::from_le_bytes(*word));
+        let mut hits = patterns.iter().fold(0, |hits, &pattern| hits | equal(word, pattern));
+        quiet = if hits == 0 { quiet + 8 } else { 0 };
+        while hits != 0 {
+            if let Some(result) = found(at + hits.trailing_zeros() as usize / 8) {
+                return Some(result);
+            }
+            hits &= hits - 1;
+        }
+        whole?;
+        at += 8;
+        if quiet >= QUIET {
+            let rest = &bytes[at..];
+            let next = if N == 1 { memchr(wanted[0], rest) } else { memchr2(wanted[0], wanted[1], rest) };
+            (at, quiet) = (at + next?, 0);
+        }
+    }
+}
+
+/// Where piece `n`, from 0, of bytes cut at `separator` begins and ends.
+#[inline]
+pub(super) fn nth_place(bytes: &[u8], separator: u8, n: usize) -> Option<(usize, usize)> {
+    let (mut before, mut start) = (n, 0);
+    let ended = search(bytes, [separator], |at| {
+        if before == 0 {
+            return Some(at);
+        }
+        (before, start) = (before - 1, at + 1);
+        None
+    });
+    (before == 0).then(|| (start, ended.unwrap_or(bytes.len())))
+}
+
 /// Piece `n`, from 0, of a text cut at `separator`, which is ASCII: every cut is a character boundary.
 #[inline]
 pub(super) fn nth(text: &str, separator: u8, n: usize) -> Option<&str> {
-    let bytes = text.as_bytes();
-    let pattern = u64::from_ne_bytes([separator; 8]);
-    let (mut before, mut start, mut at) = (n, 0, 0);
-    while let Some(word) = bytes[at..].first_chunk() {
-        let mut hits = equal(u64::from_le_bytes(*word), pattern);
-        while hits != 0 {
-            let place = at + hits.trailing_zeros() as usize / 8;
-            if before == 0 {
-                return Some(&text[start..place]);
-            }
-            (before, start) = (before - 1, place + 1);
-            hits &= hits - 1;
+    nth_place(text.as_bytes(), separator, n).map(|(start, end)| &text[start..end])
+}
+
+/// The same of the text before the first `stop`.
+#[inline]
+pub(super) fn nth_before(text: &str, stop: u8, separator: u8, n: usize) -> Option<&str> {
+    let (bytes, mut before, mut start) = (text.as_bytes(), n, 0);
+    let ended = search(bytes, [separator, stop], |at| {
+        if before == 0 || bytes[at] == stop {
+            return Some(at);
         }
-        at += 8;
-        if at >= start + QUIET {
-            at += memchr(separator, &bytes[at..]).unwrap_or(bytes.len() - at);
-        }
+        (before, start) = (before - 1, at + 1);
+        None
+    });
+    (before == 0).then(|| &text[start..ended.unwrap_or(bytes.len())])
+}
+
+/// The first pieces of a text cut at `separator`.
+#[inline]
+pub(super) fn first_pieces<const N: usize>(text: &str, separator: u8) -> [Option<&str>; N] {
+    let (mut pieces, mut filled, mut start) = ([None; N], 0, 0);
+    let ended = search(text.as_bytes(), [separator], |at| {
+        pieces[filled] = Some(&text[start..at]);
+        (filled, start) = (filled + 1, at + 1);
+        (filled == N).then_some(())
+    });
+    if ended.is_none() {
+        pieces[filled] = Some(&text[start..]);
     }
-    for place in at..bytes.len() {
-        if bytes[place] == separator {
-            if before == 0 {
-                return Some(&text[start..place]);
-            }
-            (before, start) = (before - 1, place + 1);
-        }
-    }
-    (before == 0).then(|| &text[start..])
+    pieces
 }
 
 /// The text before the first `separator`.
@@ -179,12 +235,17 @@ mod tests {
 
     #[test]
     fn pieces_are_those_of_a_split() {
-        for text in ["", "|", "a", "a|b", "||c|", "é|ü|long piece of text|z"] {
+        let long = format!("a|{}~{}|b~|c", "x".repeat(100), "y".repeat(100));
+        for text in ["", "|", "a", "a|b", "||c|", "~", "a~b|c", "a|b~c|d", "ab|cde~", "abcdefg|", "abcdefgh|i", "é|ü|long piece of~ text|z", &long] {
             let pieces: Vec<&str> = text.split('|').collect();
+            let stopped: Vec<&str> = text.split('~').next().map(|first| first.split('|').collect()).unwrap_or_default();
             for n in 0..8 {
                 assert_eq!(nth(text, b'|', n), pieces.get(n).copied(), "{text} {n}");
+                assert_eq!(nth_before(text, b'~', b'|', n), stopped.get(n).copied(), "{text} {n}");
             }
             assert_eq!(until(text, b'|'), pieces[0]);
+            assert_eq!(first_pieces::<2>(text, b'|'), [0, 1].map(|n| pieces.get(n).copied()), "{text}");
+            assert_eq!(first_pieces::<9>(text, b'|').into_iter().flatten().collect::<Vec<_>>(), pieces, "{text}");
         }
     }
 }

@@ -89,8 +89,8 @@ impl<'m> Hl7Time<'m> {
     /// The same, where times without an offset are the wall clock of another zone; [`Zone::EuropeLondon`] then stands for that one.
     pub fn parse_in(raw: &'m str, wall: &TimeZone) -> Result<Self, Hl7TimeError> {
         let (clock_text, zone) = split_zone(raw.trim())?;
-        let (digits, fraction) = match clock_text.split_once('.') {
-            Some((digits, fraction)) => (digits, Some(fraction)),
+        let (digits, fraction) = match clock_text.bytes().position(|b| b == b'.') {
+            Some(point) => (&clock_text[..point], Some(&clock_text[point + 1..])),
             None => (clock_text, None),
         };
         if !digits.bytes().all(|b| b.is_ascii_digit()) {
@@ -145,14 +145,17 @@ pub(crate) fn date_of_first_eight(text: &str) -> Option<Date> {
     Some(civil(digits, 0)?.date())
 }
 
+/// From digits only.
 fn civil(digits: &str, nanosecond: i32) -> Option<DateTime> {
-    let number = |from: usize, to: usize, otherwise: i8| match digits.get(from..to) {
-        Some(two) => two.parse::<i8>().ok(),
-        None => Some(otherwise),
+    let digits = digits.as_bytes();
+    let two = |from: usize, otherwise: i8| match digits.get(from..from + 2) {
+        // The value of a digit is below ten.
+        Some(two) => two.iter().fold(0, |value, digit| value * 10 + (digit & 0xF) as i8),
+        None => otherwise,
     };
-    let year = digits.get(..4)?.parse::<i16>().ok().filter(|&year| year > 0)?;
-    let date = Date::new(year, number(4, 6, 1)?, number(6, 8, 1)?).ok()?;
-    let time = Time::new(number(8, 10, 0)?, number(10, 12, 0)?, number(12, 14, 0)?, nanosecond).ok()?;
+    let year = digits.get(..4)?.iter().fold(0, |value, digit| value * 10 + i16::from(digit & 0xF));
+    let date = Date::new(year, two(4, 1), two(6, 1)).ok().filter(|_| year > 0)?;
+    let time = Time::new(two(8, 0), two(10, 0), two(12, 0), nanosecond).ok()?;
     Some(DateTime::from_parts(date, time))
 }
 
@@ -170,15 +173,20 @@ fn split_zone(text: &str) -> Result<(&str, Zone), Hl7TimeError> {
     if let Some(clock) = text.strip_suffix('Z') {
         return Ok((clock, Zone::Stated { offset_minutes: 0 }));
     }
-    let Some(at) = text.find(['+', '-']) else {
+    let Some(at) = text.bytes().position(|b| matches!(b, b'+' | b'-')) else {
         return Ok((text, Zone::EuropeLondon));
     };
-    let digits: String = text[at + 1..].chars().filter(|&c| c != ':').collect();
-    if digits.len() != 4 || !digits.bytes().all(|b| b.is_ascii_digit()) || text.len() - at > 6 {
+    let (mut number, mut count) = (0, 0);
+    for byte in text[at + 1..].bytes().filter(|&b| b != b':') {
+        if !byte.is_ascii_digit() || count == 4 {
+            return Err(Hl7TimeError::Malformed);
+        }
+        (number, count) = (number * 10 + i32::from(byte - b'0'), count + 1);
+    }
+    if count != 4 || text.len() - at > 6 {
         return Err(Hl7TimeError::Malformed);
     }
-    let number = |part: &str| part.parse::<i32>().map_err(|_| Hl7TimeError::Malformed);
-    let (hours, minutes) = (number(&digits[..2])?, number(&digits[2..])?);
+    let (hours, minutes) = (number / 100, number % 100);
     if hours > 14 || minutes > 59 {
         return Err(Hl7TimeError::OutOfRange);
     }

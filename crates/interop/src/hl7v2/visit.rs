@@ -201,6 +201,7 @@ pub(crate) fn time(field: Field<'_>) -> Result<Option<Hl7Time<'_>>, Hl7TimeError
 
 fn location(field: Field<'_>) -> Option<Location<'_>> {
     let whole = field.first();
-    let part = |number: usize| whole.component(number).code();
-    Some(Location { raw: whole.value().code()?, point_of_care: part(1), room: part(2), bed: part(3), facility: part(4) })
+    let raw = whole.value().code()?;
+    let [point_of_care, room, bed, facility] = whole.components().map(|part| part.code());
+    Some(Location { raw, point_of_care, room, bed, facility })
 }
