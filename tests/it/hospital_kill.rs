@@ -19,6 +19,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
+/// Of one stream: each version's event and what it tells.
+type Versions = BTreeMap<u64, ([u8; 16], &'static str)>;
+
 const LINES: usize = 32;
 /// Each an admission and a discharge.
 const VISITS: usize = 12;
@@ -187,7 +190,7 @@ async fn what_was_acknowledged_is_stored_and_published_once_and_in_order_althoug
     assert_eq!(stored.len(), all, "every acknowledged message is in the store");
     assert!(stored.values().all(|n| *n == 1), "and once");
 
-    let mut streams: BTreeMap<Vec<u8>, BTreeMap<u64, ([u8; 16], &str)>> = BTreeMap::new();
+    let mut streams: BTreeMap<Vec<u8>, Versions> = BTreeMap::new();
     let mut newest: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
     for partition in 0..PARTITIONS {
         let marks = hub.ops.log.watermarks(HOSPITAL.name, partition).await.expect("ends");
