@@ -29,7 +29,6 @@ use crate::tags::{DEATH, Daily, Lasting, TAKEN, VISIT, WAITING, key_names, lasti
 use crate::wire;
 use bytes::Bytes;
 use hearthline_eventing::{Access, Actor, Answer, Cause, ClaimRule, InboxChange, NotNow, Occurred, Settled, Unit, Value, now_us, query_among, seal};
-use hearthline_interop::hl7v2::Message;
 use hearthline_nhs::{NhsNumber, Postcode, StreamId, london_date};
 use jiff::civil::Date;
 
@@ -182,7 +181,7 @@ impl Gateway {
                 return Ok(());
             }
             let now = now_us();
-            let mut unit = self.effect(&row, &verdict, now, verdict.why.to_owned()).await?;
+            let mut unit = self.effect(&row, &verdict, now, verdict.why.clone()).await?;
             if verdict.state != HELD {
                 unit.claims.push(message_claim(TAKEN, &id, &[], id, ClaimRule::Unique, (now, self.kept_days)));
             }
@@ -224,8 +223,8 @@ impl Gateway {
     /// Reads a message that was accepted before; the error says why nothing can be made of it now.
     pub(crate) fn open_row(&self, lasting: &Lasting, id: [u8; 16], peer: &str, raw: Bytes, traceparent: Option<&str>) -> Result<OpenRow, &'static str> {
         let peer = self.peers.iter().find(|known| known.name == peer).ok_or("its peer is configured no longer")?;
-        let message = Message::parse(&raw).map_err(|_| "it cannot be read any more")?;
-        let reading = reading::read_of(&message, peer).map_err(|refusal| refusal.text)?;
+        let message = peer.parse(&raw).map_err(|_| "it cannot be read any more")?;
+        let reading = reading::read_by(&message, peer, self.profile(peer)).map_err(|refusal| refusal.text)?;
         let keys = self.keys(lasting, &reading);
         drop(message);
         Ok(OpenRow { id, raw, reading, keys, traceparent: traceparent.map(str::to_owned) })

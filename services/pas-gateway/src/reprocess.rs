@@ -129,7 +129,7 @@ impl Gateway {
             visits.insert(tag, after);
         }
         let events = verdict.events().map(|event| new_fact(wire::encode(event, wire::occurred(&open.reading.at)).name, open.reading.at.at_us)).collect();
-        Ok(Now::Becomes { state: verdict.state, why: verdict.why.to_string(), events })
+        Ok(Now::Becomes { state: verdict.state, why: verdict.why.clone(), events })
     }
 
     async fn become_anew(&self, lasting: &Lasting, open: &OpenRow, before: &Reprocessed) -> Result<Now, NotNow> {
@@ -141,10 +141,10 @@ impl Gateway {
             let adds = verdict.events().next().is_some();
             // What stood stays as it is where nothing is new.
             if !adds && (!is_held || verdict.state == HELD) {
-                return Ok(Now::Becomes { state: verdict.state, why: verdict.why.to_string(), events: Vec::new() });
+                return Ok(Now::Becomes { state: verdict.state, why: verdict.why.clone(), events: Vec::new() });
             }
             let now = now_us();
-            let mut unit = self.effect(open, &verdict, now, verdict.why.to_string()).await?;
+            let mut unit = self.effect(open, &verdict, now, verdict.why.clone()).await?;
             if is_held && verdict.state != HELD {
                 unit.claims.push(message_claim(TAKEN, &open.id, &[], open.id, ClaimRule::Unique, (now, self.kept_days)));
             }
@@ -161,7 +161,7 @@ impl Gateway {
                     if let Some(visit) = open.keys.visit.filter(|_| verdict.visit.as_ref().is_some_and(|work| work.is_new)) {
                         self.examine_waiting(visit).await?;
                     }
-                    return Ok(Now::Becomes { state: verdict.state, why: verdict.why.to_string(), events });
+                    return Ok(Now::Becomes { state: verdict.state, why: verdict.why.clone(), events });
                 }
                 Answer::Claimed(holder) if holder.scope == TAKEN => return Ok(Now::Not("it was taken meanwhile".to_owned())),
                 Answer::Claimed(_) | Answer::VersionConflict { .. } | Answer::Fenced(_) => {}
