@@ -43,7 +43,7 @@ impl Watch {
     fn on(hub: &System) -> Self {
         let peer = Peer { silence: Some(Duration::from_secs(3_600)), ..Peer::new(FEED, OdsCode::parse(HOSPITAL).expect("a code")) };
         let kernel = hub.kernel("pas-gateway").clone();
-        let gateway = Gateway { kernel, peers: Arc::new(vec![peer]), live: false, refused: Arc::default(), connections: Default::default(), kept_days: 14 };
+        let gateway = Gateway::new(kernel, vec![peer], false, 14).expect("its profile is shipped");
         Watch { gateway, remembered: bytes::Bytes::new() }
     }
 

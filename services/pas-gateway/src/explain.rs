@@ -6,10 +6,11 @@ use crate::domain::decide::decide;
 use crate::domain::state::Visit;
 use crate::domain::{Confidence, Report, Subject, VisitClass};
 use crate::national::Item;
-use crate::peer::{Accepts, Acknowledgement, Peer};
+use crate::peer::Peer;
 use crate::profile::{Profile, ProfileStatus};
 use crate::reading::{self, DEATH_CONTRADICTED, Matter, Reading, Refusal};
-use hearthline_interop::hl7v2::{AckCode, AckMode, Adt, Clock, Condition, ErrorCode, Hl7Time, Message, TimeSource, requested_acknowledgements};
+use crate::receive::reply_code;
+use hearthline_interop::hl7v2::{AckCode, Adt, Clock, ErrorCode, Hl7Time, Message, TimeSource};
 use hearthline_nhs::{NhsNumber, ResidentId};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -162,11 +163,11 @@ pub fn explain(raw: &[u8], peer: &Peer, profile: &Profile) -> Explanation {
     if profile.status == ProfileStatus::Unverified {
         explanation.warnings.push(format!("profile {} is unverified: it was never tried with a message of such a system", profile.name));
     }
-    let message = match Message::parse(raw) {
+    let message = match peer.parse(raw) {
         Ok(message) => message,
         Err(why) => {
             explanation.why = why.to_string();
-            explanation.acknowledgement = reply_code(peer, None, AckCode::ApplicationReject).to_owned();
+            explanation.acknowledgement = AckCode::ApplicationReject.code().to_owned();
             return explanation;
         }
     };
@@ -192,13 +193,13 @@ pub fn explain(raw: &[u8], peer: &Peer, profile: &Profile) -> Explanation {
 
 fn refused(explanation: &mut Explanation, message: &Message<'_>, refusal: &Refusal, peer: &Peer) {
     refusal.text.clone_into(&mut explanation.why);
-    explanation.acknowledgement = reply_code(peer, Some(message), refusal.code).to_owned();
+    explanation.acknowledgement = reply(peer, message, refusal.code).to_owned();
     let at = refusal.error.location.map(|at| at.field.map_or(at.segment.to_owned(), |field| format!("{}-{field}", at.segment)));
     explanation.error = Some(format!("{} at {}", error_number(refusal.error.code), at.unwrap_or_default()));
 }
 
 fn accepted(explanation: &mut Explanation, message: &Message<'_>, reading: &Reading, peer: &Peer) {
-    explanation.acknowledgement = reply_code(peer, Some(message), AckCode::ApplicationAccept).to_owned();
+    explanation.acknowledgement = reply(peer, message, AckCode::ApplicationAccept).to_owned();
     explanation.matter = matter(&reading.matter, &reading.trigger);
     explanation.time = time(&Adt::of(message), reading, &mut explanation.warnings);
     let resident = Subject::Resident { id: ResidentId::from_bytes([1; 16]), home: None, confidence: Confidence::High };
@@ -370,31 +371,9 @@ pub(crate) fn meaning(trigger: &str) -> &'static str {
     }
 }
 
-/// MSA-1 in the words agreed with the peer, as far as the message asks for a reply.
-fn reply_code(peer: &Peer, message: Option<&Message<'_>>, plain: AckCode) -> &'static str {
-    let (accept, application) = message.map_or((Condition::Unstated, Condition::Unstated), requested_acknowledgements);
-    let unstated = accept == Condition::Unstated && application == Condition::Unstated;
-    let enhanced = match peer.acknowledgement {
-        Acknowledgement::Original => false,
-        Acknowledgement::Enhanced => true,
-        Acknowledgement::AsAsked => !unstated,
-    };
-    let asks = |condition: Condition| match condition {
-        Condition::Always => true,
-        Condition::Never | Condition::Unstated => false,
-        Condition::OnError => !plain.is_accept(),
-        Condition::OnSuccess => plain.is_accept(),
-    };
-    if enhanced && !unstated && !asks(accept) && !asks(application) {
-        return "none";
-    }
-    let mode = if enhanced && peer.accepts == Accepts::Ca { AckMode::Enhanced } else { AckMode::Original };
-    let code = match plain {
-        AckCode::ApplicationAccept | AckCode::CommitAccept => mode.accept(),
-        AckCode::ApplicationError | AckCode::CommitError => mode.error(),
-        AckCode::ApplicationReject | AckCode::CommitReject => mode.reject(),
-    };
-    code.code()
+/// MSA-1 of the reply, or `none`.
+fn reply(peer: &Peer, message: &Message<'_>, plain: AckCode) -> &'static str {
+    reply_code(Some(peer), message, plain).map_or("none", AckCode::code)
 }
 
 /// Table 0357.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::peer::{Accepts, Acknowledgement};
 use hearthline_nhs::OdsCode;
 use std::path::{Path, PathBuf};
 

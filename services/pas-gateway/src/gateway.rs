@@ -3,17 +3,19 @@
 use crate::connections::Connections;
 use crate::domain::decide::decide;
 use crate::domain::events::Event;
-use crate::domain::place::home_at;
+use crate::domain::place::{HomeAddress, Signs, place};
 use crate::domain::rejection::Rejection;
 use crate::domain::state::Visit;
 use crate::domain::{Confidence, Report, Subject};
 use crate::known::{Known, KnownVisit};
 use crate::peer::Peer;
-use crate::reading::{Matter, Reading};
+use crate::profile::{Profile, ProfileError};
+use crate::reading::{DEATH_CONTRADICTED, Matter, Reading};
 use crate::tags::Lasting;
 use hearthline_eventing::Kernel;
+use hearthline_interop::hl7v2::Charset;
 use hearthline_nhs::{HomeId, Postcode, ResidentId, StreamId, london_date};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 /// The gateway's grip on its store and its agreements.
@@ -21,6 +23,8 @@ use std::sync::{Arc, Mutex};
 pub struct Gateway {
     pub kernel: Kernel,
     pub peers: Arc<Vec<Peer>>,
+    /// By the name of the peer.
+    pub profiles: Arc<HashMap<String, Arc<Profile>>>,
     /// The environment is `live`: MSH-11 `P` and nothing else.
     pub live: bool,
     /// How many days strangers' messages are kept.
@@ -81,7 +85,7 @@ pub struct VisitWork {
 pub struct Verdict {
     /// State of the row: `held`, `interpreted` or `ignored`.
     pub state: &'static str,
-    pub why: &'static str,
+    pub why: String,
     /// Whose it is, where they are a resident.
     pub resident: Option<ResidentId>,
     /// The visit it speaks of.
@@ -100,9 +104,39 @@ pub const REFUSED: &str = "refused";
 pub const DUPLICATE: &str = "duplicate";
 pub const SHADOW: &str = "shadow";
 
+/// Something that was agreed with a peer cannot be kept to.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    #[error("peer {peer}: profile {profile} cannot be used: {cause}")]
+    Profile { peer: String, profile: String, cause: ProfileError },
+    #[error("peer {peer}: character set {charset} is none that is known: give it as MSH-18 would, such as 8859/1 or UNICODE UTF-8")]
+    Charset { peer: String, charset: String },
+    #[error("peer {peer}: {zone} is no IANA time zone such as Europe/London")]
+    TimeZone { peer: String, zone: String },
+}
+
+fn profile_of(peer: &Peer) -> Result<Arc<Profile>, Unusable> {
+    let name = || peer.name.clone();
+    if let Some(charset) = peer.charset.clone().filter(|charset| Charset::named(charset).is_none()) {
+        return Err(Unusable::Charset { peer: name(), charset });
+    }
+    if jiff::tz::TimeZone::get(&peer.time_zone).is_err() {
+        return Err(Unusable::TimeZone { peer: name(), zone: peer.time_zone.clone() });
+    }
+    Profile::load(&peer.profile).map_err(|cause| Unusable::Profile { peer: name(), profile: peer.profile.clone(), cause })
+}
+
 impl Verdict {
-    fn row(state: &'static str, why: &'static str) -> Self {
-        Verdict { state, why, resident: None, visit: None, report: None, waits: false }
+    /// One more thing to say of the row.
+    fn note(&mut self, text: &str) {
+        if !self.why.contains(text) {
+            let sep = if self.why.is_empty() { "" } else { "; " };
+            self.why = format!("{}{sep}{text}", self.why);
+        }
+    }
+
+    fn row(state: &'static str, why: &str) -> Self {
+        Verdict { state, why: why.to_owned(), resident: None, visit: None, report: None, waits: false }
     }
 
     /// Something beyond keeping the row follows.
@@ -117,8 +151,25 @@ impl Verdict {
 }
 
 impl Gateway {
-    pub fn new(kernel: Kernel, peers: Vec<Peer>, live: bool, kept_days: u16) -> Self {
-        Gateway { kernel, peers: Arc::new(peers), live, kept_days, refused: Arc::default(), connections: Connections::default() }
+    /// Reads the peers' profiles.
+    ///
+    /// # Errors
+    /// [`Unusable`]: what was agreed with a peer cannot be kept to.
+    pub fn new(kernel: Kernel, peers: Vec<Peer>, live: bool, kept_days: u16) -> Result<Self, Unusable> {
+        let mut profiles = HashMap::new();
+        for peer in &peers {
+            profiles.insert(peer.name.clone(), profile_of(peer)?);
+        }
+        let (peers, profiles) = (Arc::new(peers), Arc::new(profiles));
+        Ok(Gateway { kernel, peers, profiles, live, kept_days, refused: Arc::default(), connections: Connections::default() })
+    }
+
+    /// What a peer's messages are read by.
+    ///
+    /// # Panics
+    /// Where it is none of the gateway's peers.
+    pub fn profile(&self, peer: &Peer) -> &Profile {
+        &self.profiles[&peer.name]
     }
 
     pub fn keys(&self, lasting: &Lasting, reading: &Reading) -> Keys {
@@ -156,6 +207,9 @@ impl Gateway {
         if let Who::Resident { id, .. } = who {
             verdict.resident = Some(id);
         }
+        if reading.patient.death_contradicted {
+            verdict.note(DEATH_CONTRADICTED);
+        }
         verdict
     }
 }
@@ -175,7 +229,7 @@ fn on_visit(lasting: &Lasting, reading: &Reading, known: &Known, found: Option<&
     let Some(reported) = reading.reported() else { return Verdict::row(IGNORED, "an event that is not interpreted") };
     let subject = match who {
         Who::Resident { id, home, confidence } => Some(Subject::Resident { id, home, confidence }),
-        Who::Stranger | Who::Disagrees => place(reading, known),
+        Who::Stranger | Who::Disagrees => home_of(reading, known),
     };
     let unknown = Visit::default();
     let (stream, visit, expected) = match found {
@@ -194,7 +248,11 @@ fn on_visit(lasting: &Lasting, reading: &Reading, known: &Known, found: Option<&
         Ok(events) => {
             let work = Some(VisitWork { stream, expected, events, is_new, is_renamed });
             let (state, why) = if is_known { (INTERPRETED, "") } else { (HELD, HOME_LEVEL) };
-            Verdict { visit: work, ..Verdict::row(state, why) }
+            let mut verdict = Verdict { visit: work, ..Verdict::row(state, why) };
+            if let Some(why) = visit.contradiction(&reported.statement(subject.as_ref())) {
+                verdict.note(why);
+            }
+            verdict
         }
         Err(rejection @ Rejection::NotOpened) if reading.visit.is_some() => Verdict { waits: true, ..Verdict::row(HELD, rejection.why()) },
         Err(Rejection::NotOpened) => Verdict::row(if is_known { IGNORED } else { HELD }, "it names no visit"),
@@ -264,15 +322,18 @@ fn death(lasting: &Lasting, reading: &Reading, known: &Known, resident: Resident
     Some((event, Some(key)))
 }
 
-/// The home that a stranger's address is, where the agreement with the trust lets that be counted.
-fn place(reading: &Reading, known: &Known) -> Option<Subject> {
+/// The home that a stranger lives in, where the agreement with the trust lets that be counted. Of a resident the directory says it.
+fn home_of(reading: &Reading, known: &Known) -> Option<Subject> {
     if !london_date(reading.at.at_us).is_ok_and(|day| reading.peer.keeps_home_level(day)) {
         return None;
     }
-    reading.patient.addresses.iter().find_map(|address| {
-        let homes = known.homes.get(address.postcode.as_ref().map(Postcode::as_str)?)?;
-        home_at(address, reading.source(), homes)
-    })
+    let addresses = &reading.patient.addresses;
+    let mut postcodes: Vec<&str> = addresses.iter().filter_map(|address| address.postcode.as_ref().map(Postcode::as_str)).collect();
+    postcodes.sort_unstable();
+    postcodes.dedup();
+    let homes: Vec<HomeAddress> = postcodes.iter().filter_map(|postcode| known.homes.get(*postcode)).flatten().cloned().collect();
+    let signs = Signs { addresses, source: reading.source(), destination: &reading.destination };
+    place(None, &signs, &homes).map(|place| place.subject())
 }
 
 const HOME_LEVEL: &str = "a visit from a home, of somebody whom the directory does not know";

@@ -30,7 +30,6 @@ use crate::tags::{DEATH, Daily, Lasting, PATIENT_ALIAS, VISIT, WAITING, key_name
 use crate::wire;
 use bytes::Bytes;
 use hearthline_eventing::{Access, Actor, Answer, Cause, ClaimRule, InboxChange, NotNow, Occurred, Settled, Unit, Value, now_us, query_among, seal};
-use hearthline_interop::hl7v2::Message;
 use hearthline_nhs::{NhsNumber, Postcode, StreamId, london_date};
 use jiff::civil::Date;
 use std::borrow::Cow;
@@ -200,7 +199,7 @@ impl Gateway {
                 return Ok(());
             }
             let now = now_us();
-            let unit = self.effect(&row, HELD, &verdict, now, verdict.why.to_owned()).await?;
+            let unit = self.effect(&row, HELD, &verdict, now, verdict.why.clone()).await?;
             match self.kernel.store.append(unit).await? {
                 Answer::Committed { .. } => {
                     if let Some(visit) = row.keys.visit.filter(|_| verdict.visit.as_ref().is_some_and(|v| v.is_new)) {
@@ -239,8 +238,8 @@ impl Gateway {
     /// Reads a message that was accepted before; the error says why nothing can be made of it now.
     pub(crate) fn open_row(&self, lasting: &Lasting, id: [u8; 16], peer: &str, raw: Bytes, traceparent: Option<&str>) -> Result<OpenRow, &'static str> {
         let peer = self.peers.iter().find(|known| known.name == peer).ok_or("its peer is configured no longer")?;
-        let message = Message::parse(&raw).map_err(|_| "it cannot be read any more")?;
-        let reading = reading::read_of(&message, peer).map_err(|refusal| refusal.text)?;
+        let message = peer.parse(&raw).map_err(|_| "it cannot be read any more")?;
+        let reading = reading::read_by(&message, peer, self.profile(peer)).map_err(|refusal| refusal.text)?;
         let keys = self.keys(lasting, &reading);
         drop(message);
         Ok(OpenRow { id, raw, reading, keys, traceparent: traceparent.map(str::to_owned) })

@@ -365,7 +365,7 @@ fn settle(id: [u8; 16], state: &'static str, why: String) -> Settled {
 
 fn why(verdict: &Verdict, control_reused: bool) -> String {
     const REUSED: &str = "its control id came before with another body";
-    match (verdict.why, control_reused) {
+    match (verdict.why.as_str(), control_reused) {
         (why, false) => why.to_owned(),
         ("", true) => REUSED.to_owned(),
         (why, true) => format!("{why}; {REUSED}"),

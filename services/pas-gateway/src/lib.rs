@@ -79,7 +79,7 @@ pub fn views() -> Vec<Arc<dyn View>> {
 /// The service with its listener bound, not yet running.
 pub async fn build(options: Options, ports: &Ports, shell: &Shell) -> anyhow::Result<Built> {
     let kernel = Kernel::new(NAME, TOPIC, ports);
-    let gateway = Gateway::new(kernel.clone(), options.peers, ports.deployment.environment == Environment::Live, options.kept_days);
+    let gateway = Gateway::new(kernel.clone(), options.peers, ports.deployment.environment == Environment::Live, options.kept_days)?;
     if let Some(meter) = shell.meter() {
         gateway.connections.measured_by(meter);
     }

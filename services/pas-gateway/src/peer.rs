@@ -1,5 +1,6 @@
 //! Who may send, and what is agreed with each.
 
+use hearthline_interop::hl7v2::{Charset, Hl7Error, Message};
 use hearthline_nhs::OdsCode;
 use jiff::civil::Date;
 use std::net::SocketAddr;
@@ -113,6 +114,11 @@ impl Peer {
             back_fill_days: 14,
             silence: None,
         }
+    }
+
+    /// Reads a message in the characters that were agreed on, where MSH-18 names none.
+    pub fn parse<'m>(&self, raw: &'m [u8]) -> Result<Message<'m>, Hl7Error> {
+        Message::parse_in(raw, self.charset.as_deref().and_then(Charset::named))
     }
 
     /// Whether MSH-4 may say this in the peer's messages: the facility itself or what is agreed, else, where nothing is, a site of the

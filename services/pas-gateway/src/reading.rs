@@ -202,16 +202,13 @@ pub fn sequence_key(message: &Message<'_>) -> String {
     }
 }
 
-/// Reads a message of one of `peers`; `live_only` takes MSH-11 `P` and nothing else. For profiles that are shipped; see [`read_by`].
-pub fn read(message: &Message<'_>, peers: &[Peer], live_only: bool) -> Result<Reading, Refusal> {
-    environment(message, live_only)?;
-    let peer = Adt::of(message).sending_facility().and_then(|facility| peer_of(facility, peers)).ok_or(UNKNOWN_FACILITY)?;
-    read_of(message, peer)
-}
-
 /// MSH-4 names nobody who may send.
-pub const UNKNOWN_FACILITY: Refusal =
-    Refusal::of(AckCode::ApplicationReject, ErrorCode::TableValueNotFound, ("MSH", Some(4)), "MSH-4 names no facility that this receiver knows");
+pub const UNKNOWN_FACILITY: Refusal = Refusal::of(
+    AckCode::ApplicationReject,
+    ErrorCode::TableValueNotFound,
+    ("MSH", Some(4)),
+    "MSH-4 names no facility that this receiver knows: send the ODS code that was agreed on",
+);
 
 /// Whether MSH-11 is the environment's.
 pub fn environment(message: &Message<'_>, live_only: bool) -> Result<(), Refusal> {
@@ -220,12 +217,6 @@ pub fn environment(message: &Message<'_>, live_only: bool) -> Result<(), Refusal
         return Err(Refusal::of(AckCode::ApplicationReject, ErrorCode::UnsupportedProcessingId, ("MSH", Some(11)), text));
     }
     Ok(())
-}
-
-/// Reads a message of a peer by its profile, where that is a shipped one, else by `itk`.
-pub fn read_of(message: &Message<'_>, peer: &Peer) -> Result<Reading, Refusal> {
-    let profile = Profile::load(&peer.profile).or_else(|_| Profile::load("itk")).expect("itk is shipped");
-    read_by(message, peer, &profile)
 }
 
 /// Reads a message of a peer, whatever facility it names, by a profile.
@@ -278,20 +269,6 @@ pub fn read_by(message: &Message<'_>, peer: &Peer, profile: &Profile) -> Result<
         order: order(&adt, wall.as_ref()),
         nhs_number_status: status.map(|s| s.code().to_owned()).unwrap_or_default(),
     })
-}
-
-/// The facility itself, or a site of it: NHS site codes are the trust's three characters and two more.
-pub fn peer_of<'p>(facility: &str, peers: &'p [Peer]) -> Option<&'p Peer> {
-    if let Some(peer) = peers.iter().find(|peer| peer.sending_facilities.iter().any(|named| named.eq_ignore_ascii_case(facility))) {
-        return Some(peer);
-    }
-    let facility = OdsCode::parse(facility).ok()?;
-    let is = |peer: &&Peer| peer.facility_ods == facility;
-    let is_site_of = |peer: &&Peer| {
-        let trust = peer.facility_ods.as_str();
-        peer.sending_facilities.is_empty() && trust.len() == 3 && facility.as_str().len() == 5 && facility.as_str().starts_with(trust)
-    };
-    peers.iter().find(is).or_else(|| peers.iter().find(is_site_of))
 }
 
 /// A message with the profile that it is read by.

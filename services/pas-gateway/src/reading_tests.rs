@@ -6,7 +6,13 @@ fn peers() -> Vec<Peer> {
 
 fn reading(text: &str) -> Result<Reading, Refusal> {
     let message = Message::parse(text.as_bytes()).expect("the header is readable");
-    read(&message, &peers(), false)
+    let peer =
+        peers().into_iter().find(|peer| Adt::of(&message).sending_facility().is_some_and(|facility| peer.is_sender(facility))).ok_or(UNKNOWN_FACILITY)?;
+    read_by(&message, &peer, &itk())
+}
+
+fn itk() -> std::sync::Arc<Profile> {
+    Profile::load("itk").expect("shipped")
 }
 
 fn adt(trigger: &str, rest: &str) -> String {
@@ -51,9 +57,9 @@ fn what_can_never_be_taken_names_the_field() {
         assert_eq!((refusal.code, refusal.error.location.map(|at| (at.segment, at.field))), (code, Some((segment, field))));
     }
     let message = Message::parse(whole.as_bytes()).expect("readable");
-    assert!(read(&message, &peers(), true).is_ok());
+    assert!(environment(&message, true).is_ok());
     let test = whole.replace("|P|2.4", "|T|2.4");
-    let refusal = read(&Message::parse(test.as_bytes()).expect("readable"), &peers(), true).expect_err("not live");
+    let refusal = environment(&Message::parse(test.as_bytes()).expect("readable"), true).expect_err("not live");
     assert_eq!(refusal.error.code, ErrorCode::UnsupportedProcessingId);
     assert_eq!(refusal.error.location.and_then(|at| at.field), Some(11));
 }
@@ -119,7 +125,7 @@ fn times_without_an_offset_are_on_the_peers_clock() {
     let peer = Peer { time_zone: "Europe/Paris".into(), ..peers().remove(0) };
     let text = adt("A01", "PID|1||1^^^RHM^MR\rPV1|1|I|||||||||||||||||V1|||||||||||||||||||||||||20260701120000");
     let message = Message::parse(text.as_bytes()).expect("readable");
-    let (there, here) = (read_of(&message, &peer).expect("taken"), read_of(&message, &peers()[0]).expect("taken"));
+    let (there, here) = (read_by(&message, &peer, &itk()).expect("taken"), read_by(&message, &peers()[0], &itk()).expect("taken"));
     assert_eq!((there.at.zone.as_str(), here.at.at_us - there.at.at_us), ("Europe/Paris", 3_600_000_000));
     assert_eq!(here.order.occurred_us, None);
     assert_eq!(here.order.recorded_us.zip(there.order.recorded_us).map(|(here, there)| here - there), Some(3_600_000_000));

@@ -9,13 +9,12 @@
 use crate::gateway::{DUPLICATE, Gateway, RECEIVED, REFUSED};
 use crate::mllp::Arrival;
 use crate::peer::{self, Accepts, Acknowledgement as Agreed, Peer, Sends};
-use crate::reading::{self, Reading, Refusal};
+use crate::reading::{self, Reading, Refusal, UNKNOWN_FACILITY};
 use crate::tags::{Daily, INBOX, Lasting, message_claim, message_key_name};
 use bytes::Bytes;
 use hearthline_eventing::{Answer, Claim, ClaimRule, InboxChange, InboxRow, NotNow, StoreError, Unit, now_us, seal, trace};
 use hearthline_interop::hl7v2::{
-    AckCode, AckMode, Acknowledgement, Adt, Condition, ErrorCode, Hl7Error, Message, ProcessingId, acknowledge, reject_unreadable, requested_acknowledgements,
-    write,
+    AckCode, AckMode, Acknowledgement, Adt, Condition, ErrorCode, Hl7Error, Message, acknowledge, reject_unreadable, requested_acknowledgements, write,
 };
 use hearthline_nhs::london_date;
 
@@ -42,7 +41,11 @@ impl Gateway {
         let received_at = now_us();
         let frame = Frame { raw, received_at, day: day_of(received_at)? };
         let message = match Message::parse(raw) {
-            Ok(message) => message,
+            // Who sends it is known by its header, and says in which characters the rest is.
+            Ok(message) => match self.named(&message, at) {
+                Ok(peer) if !raw.is_ascii() => peer.parse(raw).unwrap_or(message),
+                Ok(_) | Err(_) => message,
+            },
             Err(error) => {
                 let text = unreadable_text(&error);
                 span.record("reply", "AR");
@@ -78,7 +81,7 @@ impl Gateway {
         let text = "the message is larger than this receiver takes: send it in parts, or agree on a larger limit";
         match Message::parse(begun) {
             Ok(message) => {
-                let peer = Adt::of(&message).sending_facility().and_then(|facility| self.peer_of(facility, at).ok());
+                let peer = self.named(&message, at).ok();
                 let code = reply_code(peer, &message, AckCode::ApplicationReject);
                 let name = peer.map_or(&*at.listener, |p| &p.name);
                 self.keep_refused(&frame, Some(&message), name, code.map_or("", AckCode::code), text).await?;
@@ -94,20 +97,22 @@ impl Gateway {
 
     /// The peer, and the reading or why there is none.
     fn look_at(&self, message: &Message<'_>, at: &Arrival) -> Judged<'_> {
-        use AckCode::ApplicationReject as Ar;
-        let adt = Adt::of(message);
-        let named = adt.sending_facility().ok_or(UNKNOWN_FACILITY).and_then(|facility| self.peer_of(facility, at));
-        if self.live && adt.processing_id() != ProcessingId::Production {
-            let text = "MSH-11 must be P: this receiver takes live messages only";
-            return Judged::Refused(named.ok(), Refusal::of(Ar, ErrorCode::UnsupportedProcessingId, ("MSH", Some(11)), text));
+        let named = self.named(message, at);
+        if let Err(refusal) = reading::environment(message, self.live) {
+            return Judged::Refused(named.ok(), refusal);
         }
         match named {
             Err(refusal) => Judged::Refused(None, refusal),
-            Ok(peer) => match reading::read_of(message, peer) {
+            Ok(peer) => match reading::read_by(message, peer, self.profile(peer)) {
                 Ok(reading) => Judged::Accepted(peer, Box::new(reading)),
                 Err(refusal) => Judged::Refused(Some(peer), refusal),
             },
         }
+    }
+
+    /// The peer that MSH-4 names.
+    fn named(&self, message: &Message<'_>, at: &Arrival) -> Result<&Peer, Refusal> {
+        Adt::of(message).sending_facility().ok_or(UNKNOWN_FACILITY).and_then(|facility| self.peer_of(facility, at))
     }
 
     fn peer_of(&self, facility: &str, at: &Arrival) -> Result<&Peer, Refusal> {
@@ -190,12 +195,6 @@ impl Gateway {
     }
 }
 
-const UNKNOWN_FACILITY: Refusal = Refusal::of(
-    AckCode::ApplicationReject,
-    ErrorCode::TableValueNotFound,
-    ("MSH", Some(4)),
-    "MSH-4 names no facility that this receiver knows: send the ODS code that was agreed on",
-);
 const OTHER_LISTENER: Refusal = Refusal::of(
     AckCode::ApplicationReject,
     ErrorCode::TableValueNotFound,

@@ -135,7 +135,7 @@ impl Gateway {
             visits.insert(tag, after);
         }
         let events = verdict.events().map(|event| new_fact(wire::encode(event, wire::occurred(&open.reading.at)).name, open.reading.at.at_us)).collect();
-        Ok(Now::Becomes { state: verdict.state, why: verdict.why.to_string(), events })
+        Ok(Now::Becomes { state: verdict.state, why: verdict.why.clone(), events })
     }
 
     async fn become_anew(&self, lasting: &Lasting, open: &OpenRow, before: &Reprocessed) -> Result<Now, NotNow> {
@@ -147,10 +147,10 @@ impl Gateway {
             let adds = verdict.events().next().is_some();
             // What stood stays as it is where nothing is new.
             if !adds && (!is_held || verdict.state == HELD) {
-                return Ok(Now::Becomes { state: verdict.state, why: verdict.why.to_string(), events: Vec::new() });
+                return Ok(Now::Becomes { state: verdict.state, why: verdict.why.clone(), events: Vec::new() });
             }
             let now = now_us();
-            let mut unit = self.effect(open, before.state.clone(), &verdict, now, verdict.why.to_string()).await?;
+            let mut unit = self.effect(open, before.state.clone(), &verdict, now, verdict.why.clone()).await?;
             let events = unit.writes.iter().flat_map(|write| &write.events).map(|event| new_fact(event.name, event.envelope.occurred_at_us)).collect();
             for change in &mut unit.inbox {
                 if let InboxChange::Settle(settled) = change
@@ -164,7 +164,7 @@ impl Gateway {
                     if let Some(visit) = open.keys.visit.filter(|_| verdict.visit.as_ref().is_some_and(|work| work.is_new)) {
                         self.examine_waiting(visit).await?;
                     }
-                    return Ok(Now::Becomes { state: verdict.state, why: verdict.why.to_string(), events });
+                    return Ok(Now::Becomes { state: verdict.state, why: verdict.why.clone(), events });
                 }
                 Answer::Fenced(ROW_MOVED_ON) => return Ok(Now::Not("it was taken meanwhile".to_owned())),
                 Answer::Claimed(_) | Answer::VersionConflict { .. } | Answer::Fenced(_) => {}

@@ -31,7 +31,7 @@ const HANDED_IN: usize = 256;
 const RESIDENTS: u32 = 1_000;
 
 fn gateway(kernel: Kernel) -> Gateway {
-    Gateway::new(kernel, vec![Peer::new("bench", OdsCode::parse("RHM").expect("a valid code"))], false, 14)
+    Gateway::new(kernel, vec![Peer::new("bench", OdsCode::parse("RHM").expect("a valid code"))], false, 14).expect("a shipped profile")
 }
 
 /// Frames to AA on so many connections with one message outstanding each; with `reads`, what is received is interpreted at the same time.

@@ -70,11 +70,6 @@ pub fn place(registered: Option<HomeId>, signs: &Signs<'_>, homes: &[HomeAddress
     found.into_iter().next()
 }
 
-/// The one home that an address is, if it is one's.
-pub fn home_at(address: &PatientAddress, source: &str, homes: &[HomeAddress]) -> Option<Subject> {
-    place(None, &Signs { addresses: std::slice::from_ref(address), source, destination: "" }, homes).map(|place| place.subject())
-}
-
 fn place_at(address: &PatientAddress, signs: &Signs<'_>, homes: &[HomeAddress]) -> Option<Place> {
     let by_uprn: Vec<&HomeAddress> =
         homes.iter().filter(|home| !home.uprn.is_empty() && address.uprn.as_ref().is_some_and(|u| same_uprn(u, &home.uprn))).collect();

@@ -1,5 +1,10 @@
 use super::*;
 
+/// The one home that an address is, if it is one's.
+fn home_at(address: &PatientAddress, source: &str, homes: &[HomeAddress]) -> Option<Subject> {
+    place(None, &Signs { addresses: std::slice::from_ref(address), source, destination: "" }, homes).map(|place| place.subject())
+}
+
 fn home(n: u8, name: &str, line: &str) -> HomeAddress {
     HomeAddress {
         id: HomeId::from_bytes([n; 16]),

@@ -37,7 +37,7 @@ impl Visit {
 
     /// Why a report changes no state, where that is because it contradicts what is known by its time.
     pub fn contradiction(&self, statement: &Statement) -> Option<&'static str> {
-        let before = self.statements.partition_point(|s| s.order.key() <= statement.order.key());
+        let before = self.position(statement).unwrap_or_else(|| self.statements.partition_point(|s| s.order.key() <= statement.order.key()));
         Course::of(&self.statements[..before]).contradiction(&statement.report)
     }
 

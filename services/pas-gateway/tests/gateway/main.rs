@@ -1,5 +1,6 @@
 //! The gateway against a real store, keyring and socket.
 
+mod agreements;
 mod edge;
 mod feeds;
 mod framing;

@@ -69,7 +69,7 @@ impl World {
 
     pub fn gateway_on(&self, store: Arc<dyn Store>) -> Gateway {
         let ports = Ports { store, ..self.ports.clone() };
-        Gateway::new(Kernel::new(NAME, TOPIC, &ports), peers(), false, 14)
+        Gateway::new(Kernel::new(NAME, TOPIC, &ports), peers(), false, 14).expect("shipped profiles")
     }
 
     /// A resident's registration as the directory composes it.
