@@ -12,7 +12,6 @@ use hearthline_pas_gateway::gateway::Gateway;
 use hearthline_runtime::auth::Role;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Beside the feed that the hub listens to on its socket: one of the same hospital, whose messages lie in the inbox as if they had come days ago.
