@@ -311,3 +311,78 @@ async fn a_visit_that_goes_by_another_number_from_now_on_is_the_same_visit() {
     let streams = world.ports.store.query("select count(distinct stream), count(*) from events", &[]).await.expect("readable");
     assert_eq!((streams[0].int(0), streams[0].int(1) >= 2), (1, true), "{:?} {:?}", world.events().await, world.rows().await);
 }
+
+/// A stranger's message without NHS number and without visit number: local id, home's address, time of admission.
+fn unnumbered(trigger: &str, control: &str, patient: &str, at: &str) -> String {
+    format!(
+        "MSH|^~\\&|PAS|RHM|HUB|QRL|{at}||ADT^{trigger}|{control}|P|2.4\rEVN||{at}|||{at}\rPID|||{patient}^^^RHM^MR||TESTPERSON^Ada||19380412||||Oak Lodge^^SOUTHAMPTON^^{POSTCODE}\r\
+         PV1||I||21||||||||||||||||||||||||||||||||||||||||20260301101500\r"
+    )
+}
+
+#[tokio::test]
+async fn merges_of_local_records_keep_a_visit_one_visit_whichever_comes_first() {
+    let merge = |control: &str, into: &str, from: &str| {
+        format!("MSH|^~\\&|PAS|RHM|HUB|QRL|20260302110000||ADT^A40|{control}|P|2.4\rEVN||20260302110000\rPID|||{into}^^^RHM^MR\rMRG|{from}^^^RHM^MR\r")
+    };
+    // A goes into B and B into C; told in either order, before the discharge under the last name.
+    for order in [[("B", "A"), ("C", "B")], [("C", "B"), ("B", "A")]] {
+        let world = World::new(Environment::Test).await;
+        let gateway = world.gateway();
+        consume(&gateway, &world.home([3; 16], "Oak Lodge", "12 High Street", POSTCODE).await).await;
+        take(&gateway, unnumbered("A01", "1", "A", "20260301101500").as_bytes()).await;
+        for (n, (into, from)) in order.into_iter().enumerate() {
+            take(&gateway, merge(&format!("M{n}"), into, from).as_bytes()).await;
+        }
+        // Back again is a circle: it is listed and changes nothing.
+        take(&gateway, merge("M9", "A", "C").as_bytes()).await;
+        take(&gateway, unnumbered("A03", "9", "C", "20260304120000").as_bytes()).await;
+        let streams = world.ports.store.query("select count(distinct stream) from events", &[]).await.expect("readable");
+        assert_eq!(streams[0].int(0), 1, "{order:?}: {:?} {:?}", world.events().await, world.rows().await);
+        assert!(world.events().await.contains(&"VisitClosed".to_owned()), "{order:?}: {:?}", world.rows().await);
+    }
+}
+
+#[tokio::test]
+async fn every_sample_is_kept_answered_and_settled() {
+    let samples = match std::env::var_os("HEARTHLINE_SAMPLES") {
+        Some(folder) => std::path::PathBuf::from(folder),
+        None => std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/samples/interop"),
+    };
+    let mut files = Vec::new();
+    for folder in ["hl7v2", "hl7v2-batch", "hl7v2-malformed"] {
+        let Ok(entries) = std::fs::read_dir(samples.join(folder)) else {
+            println!("skipped: the samples are not at {}", samples.display());
+            return;
+        };
+        files.extend(entries.map(|entry| entry.expect("listed").path()));
+    }
+    let world = World::new(Environment::Test).await;
+    let gateway = world.gateway();
+    let (mut taken, mut said) = (0, std::collections::BTreeMap::new());
+    for file in &files {
+        let raw = std::fs::read(file).expect("read");
+        // As it is, from a sender that nobody knows; and from one that is known.
+        let text = String::from_utf8_lossy(&raw).into_owned();
+        let known = text.split_once('|').filter(|(name, _)| name.ends_with("MSH")).map(|(_, rest)| {
+            let mut fields: Vec<&str> = rest.splitn(5, '|').collect();
+            if fields.len() > 3 {
+                fields[2] = "RHM";
+            }
+            format!("MSH|{}", fields.join("|"))
+        });
+        for raw in std::iter::once(raw).chain(known.map(String::into_bytes)) {
+            let reply = gateway.receive(&Bytes::from(raw), &arrival()).await.unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+            taken += 1;
+            if let Some(reply) = reply {
+                let message = Message::parse(&reply).expect("a reply is readable");
+                let reply = hearthline_interop::hl7v2::Reply::of(&message).expect("a reply has an MSA");
+                *said.entry(reply.code.code()).or_insert(0) += 1;
+            }
+        }
+    }
+    interpret(&gateway).await;
+    let kept = world.ports.store.query("select count(*), sum(case when state = 'received' then 1 else 0 end), sum(case when state in ('interpreted', 'held', 'ignored') then 1 else 0 end) from inbox", &[]).await.expect("counted");
+    assert_eq!((kept[0].int(0), kept[0].int(1)), (taken, 0), "each frame has its row and its outcome");
+    assert!(kept[0].int(2) >= 30, "the admissions among them were judged: {said:?}");
+}
