@@ -277,7 +277,7 @@ async fn a_message_that_came_before_its_resident_was_known_becomes_a_visit_once_
     assert_eq!(hub.hospital_sends(&message).await, "AA");
     hub.settled().await;
     assert_eq!(hub.facts("pas-gateway").await.len(), 1);
-    let counted = hub.get(Role::TrustEngineer, "/pas/summary").await.ok();
+    let counted = hub.get(Role::Operator, "/pas/summary").await.ok();
     let counted: Vec<_> = counted["messages"].as_array().into_iter().flatten().map(|m| (m["disposition"].clone(), m["count"].clone())).collect();
     assert_eq!(counted, [(json!("duplicate"), json!(1)), (json!("interpreted"), json!(1))]);
     hub.stop().await;

@@ -73,7 +73,7 @@ fn an_unknown_key_is_refused_with_the_nearest_known_one() {
         ("[telemetry]\nloglevel = \"info\"\n", "telemetry.log_level"),
         ("enviroment = \"test\"\n", "environment"),
         ("[mail]\npassword = \"Zyxwv\"\n", "mail.password_file"),
-        ("[[mllp.peer]]\nname = \"a\"\nfacility_ods = \"RCB\"\nhome_level_visits = true\n", "mllp.peer.0.home_level_visits"),
+        ("[[mllp.peer]]\nname = \"a\"\nfacility_ods = \"RCB\"\nhome_level_visit_from = \"2026-01-01\"\n", "mllp.peer.0.home_level_visits_from"),
         ("[http]\nbody_limit_bytes = 1\n", "server.body_limit_bytes"),
     ] {
         let problem = the_one(given(toml).refused());
