@@ -403,6 +403,8 @@ async fn recovered(process: &Process) -> Report {
         Err(RecoverError::Store(_) | RecoverError::Log(_)) => None,
         // Its own answer was lost before.
         Err(RecoverError::Disturbed { .. }) => None,
+        // What ended before could not give its lease back, and it runs out.
+        Err(RecoverError::LeaseHeld { .. }) => None,
         Err(other) => panic!("{other}"),
     })
     .await
