@@ -105,3 +105,10 @@ fn mutated_messages_are_read_answered_and_written_without_a_panic() {
     let corpus: Vec<Vec<u8>> = seeds("message").into_iter().chain(malformed_samples()).collect();
     run(&corpus, 3_000, 2, exercise::message);
 }
+
+/// Found by the fuzzer: a NUL as the field separator was looked for behind the end of the text.
+#[test]
+fn a_separator_of_nul_is_not_looked_for_behind_the_end() {
+    exercise::message(b"M;\0\0\0\0\0\0\0\0\0\0\xac||\0\x1c\0\0\xac|||00|||2.18");
+    exercise::message(b"MSH\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+}

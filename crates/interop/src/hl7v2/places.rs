@@ -116,6 +116,10 @@ fn search<const N: usize, T>(bytes: &[u8], wanted: [u8; N], mut found: impl FnMu
         let whole = rest.first_chunk();
         let word = whole.map_or_else(|| short_word(rest), |word| u64::from_le_bytes(*word));
         let mut hits = patterns.iter().fold(0, |hits, &pattern| hits | equal(word, pattern));
+        if whole.is_none() {
+            // What a short word is filled up with is none of the text, whatever is looked for.
+            hits &= (1 << (8 * rest.len())) - 1;
+        }
         quiet = if hits == 0 { quiet + 8 } else { 0 };
         while hits != 0 {
             if let Some(result) = found(at + hits.trailing_zeros() as usize / 8) {
