@@ -106,9 +106,10 @@ fn mutated_messages_are_read_answered_and_written_without_a_panic() {
     run(&corpus, 3_000, 2, exercise::message);
 }
 
-/// Found by the fuzzer: a NUL as the field separator was looked for behind the end of the text.
+/// Found by the fuzzer: a NUL as the field separator was looked for behind the end of the text; and a batch header inside a message.
 #[test]
-fn a_separator_of_nul_is_not_looked_for_behind_the_end() {
+fn what_the_fuzzer_found_stays_found() {
+    exercise::message(b"MSH|^~\\&#|A\rBHS|^~\\&2\xec||ADT^A31|1|P|2.8\rPID|||7\\\0\08#\r");
     exercise::message(b"M;\0\0\0\0\0\0\0\0\0\0\xac||\0\x1c\0\0\xac|||00|||2.18");
     exercise::message(b"MSH\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
 }
