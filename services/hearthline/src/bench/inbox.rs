@@ -199,7 +199,7 @@ pub async fn search(options: &Options, messages: u64) -> anyhow::Result<Vec<Figu
     let bed = Bed::make(options).await?;
     let connected = bed.connect(NAME, TOPIC, views()).await?;
     let gateway = gateway(Kernel::new(NAME, TOPIC, &connected.ports));
-    let needle = adt("A47", "NEEDLE", &number(77_777), "NEEDLE", "20260301101500");
+    let needle = adt("A28", "NEEDLE", &number(77_777), "NEEDLE", "20260301101500");
     let half = messages / 2;
     fill(&gateway, 0..half).await?;
     let at = now_us();
@@ -210,9 +210,9 @@ pub async fn search(options: &Options, messages: u64) -> anyhow::Result<Vec<Figu
     let sought = [
         ("control id", MessageQuery { control_id: Some("NEEDLE".to_owned()), ..query() }),
         ("NHS number", MessageQuery { nhs_number: Some(one), ..query() }),
-        ("type", MessageQuery { kind: Some("ADT^A47".to_owned()), peer: Some("bench".to_owned()), ..query() }),
+        ("type", MessageQuery { kind: Some("ADT^A28".to_owned()), peer: Some("bench".to_owned()), ..query() }),
         ("state", MessageQuery { state: Some("received".to_owned()), ..query() }),
-        ("time", MessageQuery { from: Some(at), until: Some(at + 1_000_000), kind: Some("ADT^A47".to_owned()), ..query() }),
+        ("time", MessageQuery { from: Some(at), until: Some(at + 1_000_000), kind: Some("ADT^A28".to_owned()), ..query() }),
     ];
     let mut figures = Vec::new();
     for (by, query) in sought {
