@@ -276,9 +276,7 @@ impl Rows {
                 &[(*id).into(), (*state).into(), (*reply).into(), why.as_str().into()],
             ),
             // A message of a resident stays: its bytes lie under its visit's key.
-            InboxChange::Sweep { day } => {
-                self.rest.push("delete from inbox where day = $1 and (resident is null or sealed is not null)", &[day.as_str().into()])
-            }
+            InboxChange::Sweep { day } => self.rest.push("delete from inbox where day = $1 and sealed is not null", &[day.as_str().into()]),
         }
     }
 

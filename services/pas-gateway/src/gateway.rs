@@ -15,8 +15,8 @@ use crate::tags::Lasting;
 use hearthline_eventing::Kernel;
 use hearthline_interop::hl7v2::Charset;
 use hearthline_nhs::{HomeId, Postcode, ResidentId, StreamId, london_date};
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 /// The gateway's grip on its store and its agreements.
 #[derive(Clone)]
@@ -29,8 +29,6 @@ pub struct Gateway {
     pub live: bool,
     /// How many days strangers' messages are kept.
     pub kept_days: u16,
-    /// How many frames were refused since the start, by reply.
-    pub refused: Arc<Mutex<BTreeMap<&'static str, u64>>>,
     /// Who is connected, and what they send.
     pub connections: Connections,
 }
@@ -161,7 +159,7 @@ impl Gateway {
             profiles.insert(peer.name.clone(), profile_of(peer)?);
         }
         let (peers, profiles) = (Arc::new(peers), Arc::new(profiles));
-        Ok(Gateway { kernel, peers, profiles, live, kept_days, refused: Arc::default(), connections: Connections::default() })
+        Ok(Gateway { kernel, peers, profiles, live, kept_days, connections: Connections::default() })
     }
 
     /// What a peer's messages are read by.

@@ -251,7 +251,7 @@ impl Gateway {
         let mut unit = Unit::default();
         let mut before = String::new();
         loop {
-            let sql = "select min(day) from inbox where day > $1 and (resident is null or sealed is not null)";
+            let sql = "select min(day) from inbox where day > $1 and sealed is not null";
             let rows = self.kernel.store.query(sql, &[before.as_str().into()]).await?;
             let Some(day) = rows.first().and_then(|row| row.opt_text(0)) else { return Ok(unit) };
             if !day.parse::<Date>().is_ok_and(|d| (today - d).get_days() > i32::from(self.kept_days)) {

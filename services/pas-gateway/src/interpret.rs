@@ -120,11 +120,11 @@ impl<'g> Run<'g> {
         gateway.follow_merges(&lasting, &mut keys).await?;
         let all: Vec<_> = rows.iter().map(|row| (&row.open.reading, &row.open.keys)).collect();
         let mut known = gateway.know(&lasting, &all).await?;
-        self.find_same_bodies(&mut rows).await?;
         let shadowed = self.shadowed(&rows).await?;
         for row in &mut rows {
             row.is_shadowed = shadowed.contains(&row.open.reading.peer.name);
         }
+        self.find_same_bodies(&mut rows).await?;
         self.begin_visits(&rows, &mut known).await?;
         let mut groups: HashMap<Vec<u8>, Vec<Row>> = HashMap::new();
         let mut order: Vec<Vec<u8>> = Vec::new();
@@ -194,7 +194,7 @@ impl<'g> Run<'g> {
             .collect();
         tags.extend(rows.iter().filter_map(|row| row.open.keys.person));
         let tags: Vec<[u8; 16]> = tags.into_iter().collect();
-        let head = "select body_tag, peer, control_id, seq, received_at, id from inbox where received_at >= $1 and state not in ('refused', 'duplicate') and body_tag is not null and person_tag";
+        let head = "select body_tag, peer, control_id, seq, received_at, id, state from inbox where received_at >= $1 and state not in ('refused', 'duplicate') and body_tag is not null and person_tag";
         let earlier = query_among(store, head, &[(oldest - SAME_BODY_US).into()], &tags, "").await?;
         let mut by_body: HashMap<[u8; 16], Vec<&hearthline_eventing::Row>> = HashMap::new();
         for row in &earlier {
@@ -206,6 +206,8 @@ impl<'g> Run<'g> {
                     && other.int(4) >= row.received_at - SAME_BODY_US
                     && other.text(1) == row.open.reading.peer.name
                     && other.text(2) != row.control_id
+                    // What a feed said in shadow had no effect, so that it can be no reason to leave out another.
+                    && (row.is_shadowed || other.text(6) != SHADOW)
             });
             row.same_as = same.map(|other| other.id(5));
         }

@@ -122,20 +122,30 @@ impl Peer {
     }
 
     /// Whether MSH-4 may say this in the peer's messages: the facility itself or what is agreed, else, where nothing is, a site of the
-    /// facility (NHS site codes are the trust's three characters and two more).
+    /// facility.
     pub fn is_sender(&self, facility: &str) -> bool {
         if self.sending_facilities.iter().any(|agreed| agreed == facility) {
             return true;
         }
         let Ok(facility) = OdsCode::parse(facility) else { return false };
         let (trust, facility) = (self.facility_ods.as_str(), facility.as_str());
-        facility == trust || (self.sending_facilities.is_empty() && trust.len() == 3 && facility.len() == 5 && facility.starts_with(trust))
+        facility == trust || (self.sending_facilities.is_empty() && is_site(facility, trust))
+    }
+
+    /// Whether it is this organisation's peer: its own, or a site's of it.
+    pub fn is_of(&self, organisation: &OdsCode) -> bool {
+        self.facility_ods == *organisation || is_site(self.facility_ods.as_str(), organisation.as_str())
     }
 
     /// Whether the agreement on home-level visits covers a local day.
     pub fn keeps_home_level(&self, day: Date) -> bool {
         self.home_level_visits.as_ref().is_some_and(|agreement| agreement.from <= day)
     }
+}
+
+/// NHS site codes are the trust's three characters and two more.
+fn is_site(facility: &str, trust: &str) -> bool {
+    trust.len() == 3 && facility.len() == 5 && facility.starts_with(trust)
 }
 
 /// Whose messages say this in MSH-4.

@@ -180,18 +180,11 @@ impl Gateway {
             ..blank(frame, reply, REFUSED)
         };
         self.append(row, Vec::new()).await?;
-        self.count_refused(reply);
         Ok(())
     }
 
     async fn append(&self, row: InboxRow, claims: Vec<Claim>) -> Result<Answer, NotNow> {
         Ok(self.kernel.store.append(Unit { inbox: vec![InboxChange::Receive(Box::new(row))], claims, ..Unit::default() }).await?)
-    }
-
-    /// Counts a frame that was refused, by its reply.
-    pub fn count_refused(&self, reply: &'static str) {
-        let mut refused = self.refused.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        *refused.entry(reply).or_default() += 1;
     }
 }
 

@@ -184,7 +184,7 @@ fn mllp(r: &mut Reader) -> Mllp {
             }
         };
         let Some(name) = name else { continue };
-        if listeners.iter().any(|listener| listener.name == name) {
+        if name == "default" || listeners.iter().any(|listener| listener.name == name) {
             r.wrong(&key("name"), None, "is the name of another listener", "a name of its own");
         }
         listeners.push(MllpListener { name, listen, tls });
@@ -206,6 +206,10 @@ fn mllp(r: &mut Reader) -> Mllp {
         };
         if peers.iter().any(|peer| peer.name == name) {
             r.wrong(&key("name"), None, "is the name of another peer", "a name of its own");
+        }
+        // What nobody's peer sent is listed under the name of its listener.
+        if name == "default" || listeners.iter().any(|listener| listener.name == name) {
+            r.wrong(&key("name"), None, "is the name of a listener", "a name of its own");
         }
         if peers.iter().any(|peer| peer.facility_ods == facility_ods && peer.listener == listener) {
             r.wrong(&key("facility_ods"), None, "is the facility of another peer", "one peer per facility and listener");

@@ -147,6 +147,9 @@ fn an_incomplete_peer_or_coverage_says_what_it_lacks() {
     }
     let twice = "[[mllp.peer]]\nname = \"a\"\nfacility_ods = \"RCB\"\n[[mllp.peer]]\nname = \"a\"\nfacility_ods = \"RCB\"\n";
     assert_eq!(given(twice).refused().len(), 2);
+    // Frames of nobody known are listed under their listener's name, which must be nobody's.
+    let listener = "[[mllp.peer]]\nname = \"default\"\nfacility_ods = \"RCB\"\n";
+    assert!(the_one(given(listener).refused()).contains("is the name of a listener"));
     let backwards = "[[kpi.coverage]]\ntrust_ods=\"RCB\"\nfacilities=[\"RCB55\"]\nfrom=2024-02-01\nuntil=2024-01-01\n";
     assert!(the_one(given(backwards).refused()).contains("lies before from"));
 }

@@ -227,6 +227,19 @@ async fn a_feed_in_shadow_is_judged_alike_and_nothing_follows() {
 }
 
 #[tokio::test]
+async fn what_was_said_in_shadow_is_no_reason_to_leave_out_what_is_said_live() {
+    let world = World::new(Environment::Test).await;
+    consume(&world.gateway(), &world.registration(RESIDENT, &number(1), "1938-04-12", None).await).await;
+    let shadow = with_peer(world.gateway(), |peer| Peer { mode: Mode::Shadow, ..peer });
+    take(&shadow, &Adt::new("A01", "1", &number(1)).write()).await;
+    assert!(world.events().await.is_empty());
+    // The same body under another control id, minutes later.
+    take(&world.gateway(), &Adt::new("A01", "2", &number(1)).write()).await;
+    assert_eq!(world.events().await, ["VisitOpened"]);
+    assert_eq!(world.states().await, ["shadow", "interpreted"]);
+}
+
+#[tokio::test]
 async fn judging_again_says_first_what_it_would_do_and_then_adds_only_what_is_new() {
     let world = World::new(Environment::Test).await;
     let gateway = world.gateway();
@@ -267,6 +280,8 @@ async fn after_the_agreed_days_strangers_rows_and_keys_are_gone_and_residents_st
     take(&gateway, &Adt::new("A01", "resident", &number(1)).write()).await;
     take(&gateway, &Adt::new("A01", "resident", &number(1)).write()).await;
     take(&gateway, &Adt { visit: "V2", ..Adt::new("A01", "stranger", &number(2)) }.write()).await;
+    // Of the resident's visit, although it does not say whose that is.
+    take(&gateway, &Adt { at: "20260303090000", number: String::new(), ..Adt::new("A03", "unnamed", &number(1)) }.write()).await;
     let claims = world.ports.store.query("select min(expires_at) from claims where scope = 'inbox'", &[]).await.expect("readable")[0].int(0);
     assert!(claims > now_us() + 4 * DAY_US - 60_000_000, "a repeat is known a day longer than the message");
     assert!(gateway.sweep(now_us() + 3 * DAY_US).await.expect("swept").inbox.is_empty());
@@ -275,7 +290,7 @@ async fn after_the_agreed_days_strangers_rows_and_keys_are_gone_and_residents_st
     let again = gateway.reprocess(&[stranger.id], &Visible::All, true, looks("reprocess")).await.expect("judged");
     assert_eq!(again[0].now, Now::Not("its key is destroyed".into()));
     world.ports.store.append(unit).await.expect("appended");
-    assert_eq!(found(&gateway, MessageQuery::default()).await, ["resident"]);
+    assert_eq!(found(&gateway, MessageQuery::default()).await, ["resident", "unnamed"]);
     let resident = find(&gateway, MessageQuery { nhs_number: NhsNumber::parse(&number(1)).ok(), ..MessageQuery::default() }).await.remove(0);
     let shown = gateway.message(resident.id, &Visible::All, true, looks("read_message")).await.expect("read").expect("there").shown;
     assert!(matches!(shown, Shown::Revealed(_)), "its bytes are sealed under the visit's key");
