@@ -39,7 +39,7 @@ pub use ports::*;
 pub use tx::{Conn, DbError, Table, Tx};
 pub use unit::*;
 pub use upkeep::{DeploymentState, Process, Requested, Upkeep, deployment_state, processes, republishing, request_republish};
-pub use value::{Dialect, Row, Script, Statement, Value};
+pub use value::{Dialect, Kind, Row, Script, Statement, Value};
 pub use view::{View, ViewError};
 
 /// The server's clock in µs UTC. Read at the edges; decisions get it as a value.

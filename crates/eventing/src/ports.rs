@@ -89,6 +89,17 @@ pub async fn query_among<K: Clone + Into<Value>>(store: &dyn Store, head: &str, 
     Ok(rows)
 }
 
+/// Rows that `sql` finds for `pairs`, which it reads as a table of that name with columns `a` and `b`.
+pub async fn query_pairs(store: &dyn Store, sql: &str, args: &[Value], pairs: &[([u8; 16], [u8; 16])]) -> Result<Vec<Row>, StoreError> {
+    let mut rows = Vec::new();
+    for pairs in pairs.chunks(KEYS_AT_ONCE) {
+        let places = (0..pairs.len()).map(|n| args.len() + 2 * n + 1).map(|n| format!("(${n},${})", n + 1)).collect::<Vec<_>>().join(",");
+        let all: Vec<Value> = args.iter().cloned().chain(pairs.iter().flat_map(|(a, b)| [(*a).into(), (*b).into()])).collect();
+        rows.extend(store.query(&format!("with pairs (a, b) as (values {places}) {sql}"), &all).await?);
+    }
+    Ok(rows)
+}
+
 /// Deliveries matching a condition written in SQL (`where …`), in sequence.
 pub async fn deliveries(store: &dyn Store, condition: &str, args: &[Value]) -> Result<Vec<Delivery>, StoreError> {
     let sql = format!(

@@ -171,6 +171,16 @@ pub enum Statement {
     Among { head: Cow<'static, str>, args: Vec<Value>, keys: Vec<Value>, tail: Cow<'static, str> },
     /// Deletes the rows whose key columns have one of these values.
     Delete { table: &'static str, key: &'static [&'static str], rows: Vec<Vec<Value>> },
+    /// Changes the rows whose first column of `columns` has one of these values, each once; `set` (`a = u.a, …`) takes them from `u`.
+    Update { table: &'static str, columns: &'static [(&'static str, Kind)], set: &'static str, rows: Vec<Vec<Value>> },
+}
+
+/// What a column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Int,
+    Text,
+    Blob,
 }
 
 /// Statements in order. An engine writes each as it likes best: one call with everything in it, or arrays.
@@ -214,6 +224,14 @@ impl Script {
     pub fn push_delete(&mut self, table: &'static str, key: &'static [&'static str], rows: Vec<Vec<Value>>) {
         if !rows.is_empty() {
             self.0.push(Statement::Delete { table, key, rows });
+        }
+    }
+
+    /// Adds a change by key; nothing where there are no rows.
+    pub fn push_update(&mut self, table: &'static str, columns: &'static [(&'static str, Kind)], set: &'static str, rows: Vec<Vec<Value>>) {
+        if !rows.is_empty() {
+            debug_assert!(rows.iter().all(|r| r.len() == columns.len()), "a change has a value for each column");
+            self.0.push(Statement::Update { table, columns, set, rows });
         }
     }
 

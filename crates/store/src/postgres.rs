@@ -9,7 +9,7 @@ use crate::writer::{Begun, Exclusive, Writer, WriterConn, WriterHandle};
 use crate::{Faults, recorded, schema};
 use async_trait::async_trait;
 use hearthline_contracts::topics::Topic;
-use hearthline_eventing::{Answer, Committed, Conn, DbError, Dialect, Recorded, Row, Script, Statement, Store, StoreError, StoredBlob, Unit, Value, View};
+use hearthline_eventing::{Answer, Committed, Conn, DbError, Dialect, Kind, Recorded, Row, Script, Statement, Store, StoreError, StoredBlob, Unit, Value, View};
 use hearthline_nhs::StreamId;
 use sqlx::encode::IsNull;
 use sqlx::postgres::types::Oid;
@@ -456,6 +456,17 @@ impl Sent {
                 }
                 format!("delete from {table} t using unnest({arrays}) as u({names}) where {on}")
             }
+            Statement::Update { table, columns, set, rows } => {
+                let (mut arrays, mut names) = (String::new(), String::new());
+                for (i, (name, kind)) in columns.iter().enumerate() {
+                    let comma = if i > 0 { "," } else { "" };
+                    let kind = bind_array(&mut args, *kind, rows.iter().map(|r| &r[i]))?;
+                    arrays.push_str(&format!("{comma}${}::{kind}[]", i + 1));
+                    names.push_str(&format!("{comma}{name}"));
+                }
+                let key = columns[0].0;
+                format!("update {table} set {set} from unnest({arrays}) as u({names}) where {table}.{key} = u.{key}")
+            }
         };
         Ok(Sent { sql, args })
     }
@@ -523,40 +534,31 @@ fn bind(args: &mut PgArguments, value: &Value) -> Result<(), DbError> {
 }
 
 /// A column of rows as one array; gives its element type, or nothing (and binds nothing) where every value is null.
-fn bind_column<'a>(args: &mut PgArguments, values: impl Iterator<Item = &'a Value> + Clone) -> Result<Option<&'static str>, DbError> {
-    let Some(kind) = values.clone().find(|v| !matches!(v, Value::Null)) else { return Ok(None) };
-    let mixed = || DbError::Failed("a column mixes kinds of values".to_owned());
-    let failed = |e: sqlx::error::BoxDynError| DbError::Failed(e.to_string());
-    Ok(Some(match kind {
-        Value::Int(_) => {
-            let all = values.map(|v| match v {
-                Value::Null => Ok(None),
-                Value::Int(v) => Ok(Some(*v)),
-                Value::Text(_) | Value::Blob(_) => Err(mixed()),
-            });
-            args.add(all.collect::<Result<Vec<Option<i64>>, _>>()?).map_err(failed)?;
-            "bigint"
-        }
-        Value::Text(_) => {
-            let all = values.map(|v| match v {
-                Value::Null => Ok(None),
-                Value::Text(v) => Ok(Some(v.as_str())),
-                Value::Int(_) | Value::Blob(_) => Err(mixed()),
-            });
-            args.add(all.collect::<Result<Vec<Option<&str>>, _>>()?).map_err(failed)?;
-            "text"
-        }
-        Value::Blob(_) => {
-            let all = values.map(|v| match v {
-                Value::Null => Ok(None),
-                Value::Blob(v) => Ok(Some(v.as_ref())),
-                Value::Int(_) | Value::Text(_) => Err(mixed()),
-            });
-            args.add(all.collect::<Result<Vec<Option<&[u8]>>, _>>()?).map_err(failed)?;
-            "bytea"
-        }
-        Value::Null => return Ok(None),
-    }))
+fn bind_column<'a>(args: &mut PgArguments, mut values: impl Iterator<Item = &'a Value> + Clone) -> Result<Option<&'static str>, DbError> {
+    let kind = values.clone().find_map(|v| match v {
+        Value::Null => None,
+        Value::Int(_) => Some(Kind::Int),
+        Value::Text(_) => Some(Kind::Text),
+        Value::Blob(_) => Some(Kind::Blob),
+    });
+    kind.map(|kind| bind_array(args, kind, values.by_ref())).transpose()
+}
+
+/// Values of one kind, or null, as one array; gives its element type.
+fn bind_array<'a>(args: &mut PgArguments, kind: Kind, values: impl Iterator<Item = &'a Value>) -> Result<&'static str, DbError> {
+    fn array<'a, T: 'a>(values: impl Iterator<Item = &'a Value>, of: impl Fn(&'a Value) -> Option<T>) -> Result<Vec<Option<T>>, DbError> {
+        let one = |v| match v {
+            &Value::Null => Ok(None),
+            v => of(v).map(Some).ok_or_else(|| DbError::Failed("a column mixes kinds of values".to_owned())),
+        };
+        values.map(one).collect()
+    }
+    let (bound, name) = match kind {
+        Kind::Int => (args.add(array(values, |v| if let Value::Int(v) = v { Some(*v) } else { None })?), "bigint"),
+        Kind::Text => (args.add(array(values, |v| if let Value::Text(v) = v { Some(v.as_str()) } else { None })?), "text"),
+        Kind::Blob => (args.add(array(values, |v| if let Value::Blob(v) = v { Some(v.as_ref()) } else { None })?), "bytea"),
+    };
+    bound.map(|()| name).map_err(|e| DbError::Failed(e.to_string()))
 }
 
 /// Runs every statement in order; one that hangs means that the connection is dead.

@@ -2,7 +2,7 @@
 
 use crate::batch::{Batch, Ledger, Overlay, Standing};
 use hearthline_eventing::{
-    CheckpointChange, Claim, ClaimHolder, ClaimKey, ClaimRule, DeliveryChange, Fact, InboxChange, ParkedChange, Script, TimerChange, Unit, Value,
+    CheckpointChange, Claim, ClaimHolder, ClaimKey, ClaimRule, DeliveryChange, Fact, InboxChange, Kind, ParkedChange, Script, Settled, TimerChange, Unit, Value,
 };
 use hearthline_nhs::StreamId;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -15,6 +15,7 @@ pub(crate) struct Rows {
     timers: BTreeMap<(StreamId, String), Option<(i64, Value)>>,
     checkpoints: BTreeMap<(String, &'static str, u16), (i64, i64)>,
     inbox: Vec<Vec<Value>>,
+    settled: HashMap<[u8; 16], Settled>,
     deliveries: Vec<Vec<Value>>,
     relayed: Option<u64>,
     lease: Option<([u8; 16], i64)>,
@@ -257,20 +258,16 @@ impl Rows {
                 row.resident.into(),
                 row.traceparent.clone().into(),
             ]),
-            InboxChange::Settle(settled) => self.rest.push(
-                "update inbox set state = $2, why = $3, effect = $4, stream = $5, resident = coalesce($6, resident), person_tag = coalesce($7, person_tag), \
-                 sealed = case when $8 = 1 then null else sealed end where id = $1",
-                &[
-                    settled.id.into(),
-                    settled.state.into(),
-                    settled.why.as_str().into(),
-                    settled.effect.as_str().into(),
-                    settled.stream.into(),
-                    settled.resident.into(),
-                    settled.person_tag.into(),
-                    i64::from(settled.moved).into(),
-                ],
-            ),
+            InboxChange::Settle(settled) => {
+                let before = self.settled.remove(&settled.id);
+                let mut settled = Settled::clone(settled);
+                if let Some(before) = before {
+                    settled.resident = settled.resident.or(before.resident);
+                    settled.person_tag = settled.person_tag.or(before.person_tag);
+                    settled.moved |= before.moved;
+                }
+                self.settled.insert(settled.id, settled);
+            }
             InboxChange::Answered { id, state, reply, why } => self.rest.push(
                 "update inbox set state = $2, reply = $3, why = $4 where id = $1",
                 &[(*id).into(), (*state).into(), (*reply).into(), why.as_str().into()],
@@ -330,6 +327,7 @@ impl Rows {
             self.inbox,
             "",
         );
+        script.push_update("inbox", SETTLED, SETTLE, self.settled.into_values().map(settled_row).collect());
         script.push_rows(
             "insert into deliveries (id, kind, destination, subject, stream, payload, state, attempt, sender, deadline_at, next_at, expires_at, traceparent, created_at, updated_at)",
             self.deliveries,
@@ -387,6 +385,33 @@ impl Rows {
         script.push_rows("insert into blobs (id, stream, media_type, sealed, digest, at)", self.blobs, "on conflict (id) do nothing");
         script.push_rows("insert into audit (at, role, pseudonym, organisation, action, whose, why)", self.audit, "");
     }
+}
+
+/// What settling gives a row of the inbox.
+const SETTLED: &[(&str, Kind)] = &[
+    ("id", Kind::Blob),
+    ("state", Kind::Text),
+    ("why", Kind::Text),
+    ("effect", Kind::Text),
+    ("stream", Kind::Blob),
+    ("resident", Kind::Blob),
+    ("person_tag", Kind::Blob),
+    ("moved", Kind::Int),
+];
+const SETTLE: &str = "state = u.state, why = u.why, effect = u.effect, stream = u.stream, resident = coalesce(u.resident, inbox.resident), \
+    person_tag = coalesce(u.person_tag, inbox.person_tag), sealed = case when u.moved = 1 then null else inbox.sealed end";
+
+fn settled_row(settled: Settled) -> Vec<Value> {
+    vec![
+        settled.id.into(),
+        settled.state.into(),
+        settled.why.into(),
+        settled.effect.into(),
+        settled.stream.into(),
+        settled.resident.into(),
+        settled.person_tag.into(),
+        settled.moved.into(),
+    ]
 }
 
 /// Changes to claims, gathered as long as no key is touched twice.

@@ -346,6 +346,17 @@ fn flatten(script: Script) -> Result<(String, SqliteArguments), DbError> {
                     sql.push(')');
                 }
             }
+            Statement::Update { table, columns, set, rows } => {
+                let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+                let (key, names) = (names[0], names.join(","));
+                let mut rows = rows.into_iter().peekable();
+                while rows.peek().is_some() {
+                    separate(&mut sql);
+                    sql.push_str(&format!("with u({names}) as (values "));
+                    tuples(&mut sql, &mut args, rows.by_ref().take(BOUND_VALUES_MAX / columns.len()))?;
+                    sql.push_str(&format!(") update {table} set {set} from u where {table}.{key} = u.{key}"));
+                }
+            }
         }
     }
     Ok((sql, args))

@@ -1,7 +1,8 @@
 //! From what was received to what happened: the one reader of the inbox, on the holder of the service's lease.
 //!
 //! A page of received rows is opened in the order of receipt, all that they are judged by is read in a few queries, the keys of visits
-//! that begin are made in one go; then messages of different visits are settled at the same time, so that the store commits them
+//! that begin are made in one go. The next page is made ready as this one is settled, and takes over the visits that moved on meanwhile:
+//! what it knows may be old, and the store says so. Messages of different visits are settled at the same time, so that the store commits them
 //! together, and those of one visit, or of one patient where they name no visit, one after the other. Each message is one unit. A unit
 //! that meets a visit which moved on is judged anew from what is there; one that meets another holder of the lease ends the page; a row
 //! that was settled meanwhile, as when the lease came back while a unit was still on its way, stays as it was settled.
@@ -13,7 +14,7 @@ use crate::peer::Mode;
 use crate::tags::{CONTROL_REUSED, Lasting, message_claim};
 use async_trait::async_trait;
 use futures_util::StreamExt;
-use hearthline_eventing::{Answer, ClaimRule, InboxChange, Leading, NotNow, ROW_MOVED_ON, Settled, StoreError, Unit, now_us, query_among};
+use hearthline_eventing::{Answer, ClaimRule, InboxChange, Leading, NotNow, ROW_MOVED_ON, Settled, StoreError, Unit, now_us, query_pairs};
 use hearthline_nhs::StreamId;
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
@@ -82,6 +83,8 @@ struct Row {
     /// Its control id came before with another body.
     control_reused: bool,
     body: Option<[u8; 16]>,
+    /// Under its day's key.
+    person_tag: Option<[u8; 16]>,
     control_id: String,
     received_at: i64,
     /// The row of the same body under another control id.
@@ -90,9 +93,41 @@ struct Row {
     is_shadowed: bool,
 }
 
+/// Rows in the order of receipt, and what they are judged by.
+#[derive(Default)]
+struct Page {
+    rows: Vec<Row>,
+    known: Known,
+    /// So many more could not be opened, and were settled.
+    unreadable: usize,
+    /// Peers whose messages take no effect now.
+    shadowed: HashSet<String>,
+    /// There may be more behind it that can be looked at before it is settled.
+    is_followed: bool,
+}
+
+/// A page that is being settled, to the one behind it.
+struct Before {
+    seq: i64,
+    visits: HashSet<[u8; 16]>,
+    shadowed: HashSet<String>,
+}
+
+/// What became of the messages of one visit.
+struct Outcome {
+    tag: Option<[u8; 16]>,
+    visit: Option<KnownVisit>,
+    /// Some of them wait for the visit to be opened.
+    waits: bool,
+    settled: usize,
+    trouble: Result<(), NotNow>,
+}
+
 /// What lasts from page to page.
 pub struct Run<'g> {
     gateway: &'g Gateway,
+    /// The next page, made ready while the one before it was settled.
+    ahead: Mutex<Option<Page>>,
     tries: Mutex<HashMap<[u8; 16], u32>>,
     /// Visits as they would be, had their peers' messages taken effect.
     shadows: Mutex<HashMap<[u8; 16], KnownVisit>>,
@@ -100,35 +135,30 @@ pub struct Run<'g> {
 
 impl<'g> Run<'g> {
     pub fn new(gateway: &'g Gateway) -> Self {
-        Run { gateway, tries: Mutex::default(), shadows: Mutex::default() }
+        Run { gateway, ahead: Mutex::default(), tries: Mutex::default(), shadows: Mutex::default() }
     }
 
     /// Interprets a page of received messages; gives how many were settled.
     pub async fn step(&self) -> Result<usize, NotNow> {
-        let gateway = self.gateway;
-        let lasting = Lasting::open(&gateway.kernel.composer.keyring).await?;
-        let (mut rows, unreadable) = self.page(&lasting).await?;
-        let mut settled = unreadable;
-        if rows.is_empty() {
+        let lasting = Lasting::open(&self.gateway.kernel.composer.keyring).await?;
+        let ahead = self.ahead.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let mut page = match ahead {
+            Some(page) => page,
+            None => self.page(&lasting, None).await?,
+        };
+        let mut settled = page.unreadable;
+        if page.rows.is_empty() {
             return Ok(settled);
         }
-        // What comes after a merge is named by it.
-        if let Some(first) = rows.iter().position(|row| !row.open.keys.edges.is_empty() || row.open.keys.retired_visit.is_some()) {
-            rows.truncate(first + 1);
-        }
-        let mut keys: Vec<&mut Keys> = rows.iter_mut().map(|row| &mut row.open.keys).collect();
-        gateway.follow_merges(&lasting, &mut keys).await?;
-        let all: Vec<_> = rows.iter().map(|row| (&row.open.reading, &row.open.keys)).collect();
-        let mut known = gateway.know(&lasting, &all).await?;
-        let shadowed = self.shadowed(&rows).await?;
-        for row in &mut rows {
-            row.is_shadowed = shadowed.contains(&row.open.reading.peer.name);
-        }
-        self.find_same_bodies(&mut rows).await?;
-        self.begin_visits(&rows, &mut known).await?;
+        self.begin_visits(&page.rows, &mut page.known, &HashSet::new()).await?;
+        let before = Before {
+            seq: page.rows.last().map_or(0, |row| row.seq),
+            visits: page.rows.iter().filter_map(|row| row.open.keys.visit).collect(),
+            shadowed: std::mem::take(&mut page.shadowed),
+        };
         let mut groups: HashMap<Vec<u8>, Vec<Row>> = HashMap::new();
         let mut order: Vec<Vec<u8>> = Vec::new();
-        for row in rows {
+        for row in page.rows {
             let key = sequence_key(&row.open);
             let group = groups.entry(key.clone()).or_default();
             if group.is_empty() {
@@ -136,23 +166,71 @@ impl<'g> Run<'g> {
             }
             group.push(row);
         }
-        let (lasting, known) = (&lasting, &known);
-        let jobs = order.into_iter().filter_map(|key| groups.remove(&key)).map(|group| self.settle_group(lasting, known, group));
-        let outcomes: Vec<(usize, Result<(), NotNow>)> = futures_util::stream::iter(jobs).buffer_unordered(VISITS_AT_ONCE).collect().await;
+        let known = &page.known;
+        let jobs = order.into_iter().filter_map(|key| groups.remove(&key)).map(|group| self.settle_group(&lasting, known, group));
+        let settling = futures_util::stream::iter(jobs).buffer_unordered(VISITS_AT_ONCE).collect::<Vec<Outcome>>();
+        let (outcomes, ahead) = match page.is_followed {
+            true => tokio::join!(settling, self.page(&lasting, Some(&before))),
+            false => (settling.await, Ok(Page::default())),
+        };
         let mut trouble = Ok(());
-        for (done, outcome) in outcomes {
-            settled += done;
-            trouble = trouble.and(outcome);
+        let mut moved = Vec::with_capacity(outcomes.len());
+        for outcome in outcomes {
+            settled += outcome.settled;
+            trouble = trouble.and(outcome.trouble);
+            moved.extend(outcome.tag.map(|tag| (tag, outcome.visit, outcome.waits)));
         }
-        trouble.map(|()| settled)
+        trouble?;
+        let mut ahead = ahead?;
+        if !ahead.rows.is_empty() || ahead.unreadable > 0 {
+            // It was looked at before these moved on.
+            for (tag, visit, waits) in moved {
+                ahead.known.visits.extend(visit.map(|visit| (tag, visit)));
+                ahead.known.waited_for.extend(waits.then_some(tag));
+            }
+            *self.ahead.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(ahead);
+        }
+        Ok(settled)
     }
 
-    /// The oldest received rows, opened; and how many could not be opened, which are settled.
-    async fn page(&self, lasting: &Lasting) -> Result<(Vec<Row>, usize), NotNow> {
-        let sql = "select r.id, r.seq, r.day, r.sealed, r.traceparent, r.peer, r.control_id, r.body_tag, r.received_at, \
+    /// The oldest received rows, or those behind a page that is being settled, and what they are judged by.
+    async fn page(&self, lasting: &Lasting, before: Option<&Before>) -> Result<Page, NotNow> {
+        let gateway = self.gateway;
+        let mut page = self.open(lasting, before.map_or(0, |before| before.seq)).await?;
+        if page.rows.is_empty() {
+            return Ok(page);
+        }
+        // What comes after a merge is named by it.
+        if let Some(first) = page.rows.iter().position(|row| !row.open.keys.edges.is_empty() || row.open.keys.retired_visit.is_some()) {
+            page.rows.truncate(first + 1);
+            page.is_followed = false;
+        }
+        let mut keys: Vec<&mut Keys> = page.rows.iter_mut().map(|row| &mut row.open.keys).collect();
+        gateway.follow_merges(lasting, &mut keys).await?;
+        page.shadowed = self.shadowed(&page.rows).await?;
+        for row in &mut page.rows {
+            row.is_shadowed = page.shadowed.contains(&row.open.reading.peer.name);
+        }
+        let all: Vec<_> = page.rows.iter().map(|row| (&row.open.reading, &row.open.keys)).collect();
+        let nobody = HashSet::new();
+        let were_shadowed = before.map_or(&nobody, |before| &before.shadowed);
+        let (known, same) = tokio::try_join!(gateway.know(lasting, &all), self.same_bodies(&page.rows, were_shadowed))?;
+        for (row, same_as) in page.rows.iter_mut().zip(same) {
+            row.same_as = same_as;
+        }
+        page.known = known;
+        if let Some(before) = before {
+            self.begin_visits(&page.rows, &mut page.known, &before.visits).await?;
+        }
+        Ok(page)
+    }
+
+    /// The oldest received rows behind `after`, opened; those that cannot be are settled.
+    async fn open(&self, lasting: &Lasting, after: i64) -> Result<Page, NotNow> {
+        let sql = "select r.id, r.seq, r.day, r.sealed, r.traceparent, r.peer, r.control_id, r.body_tag, r.person_tag, r.received_at, \
             exists (select 1 from inbox p where p.control_id = r.control_id and p.peer = r.peer and p.seq < r.seq and p.digest <> r.digest and p.state <> 'refused' and p.outgoing = 0) \
-            from inbox r where r.state = 'received' order by r.seq limit $1";
-        let found = self.gateway.kernel.store.query(sql, &[PAGE_ROWS.into()]).await?;
+            from inbox r where (r.state || '') = 'received' and r.seq > $2 order by r.seq limit $1";
+        let found = self.gateway.kernel.store.query(sql, &[PAGE_ROWS.into(), after.into()]).await?;
         let (mut rows, mut unreadable) = (Vec::with_capacity(found.len()), 0);
         for row in &found {
             let id = row.id(0);
@@ -165,10 +243,11 @@ impl<'g> Run<'g> {
                 Ok(open) => rows.push(Row {
                     open,
                     seq: row.int(1),
-                    control_reused: row.flag(9),
+                    control_reused: row.flag(10),
                     body: row.opt_id(7),
+                    person_tag: row.opt_id(8),
                     control_id: row.text(6).to_owned(),
-                    received_at: row.int(8),
+                    received_at: row.int(9),
                     same_as: None,
                     is_shadowed: false,
                 }),
@@ -178,40 +257,36 @@ impl<'g> Run<'g> {
                 }
             }
         }
-        Ok((rows, unreadable))
+        Ok(Page { rows, unreadable, is_followed: found.len() as u64 == PAGE_ROWS, ..Page::default() })
     }
 
-    /// Marks messages whose body came a little earlier under another control id.
-    async fn find_same_bodies(&self, rows: &mut [Row]) -> Result<(), NotNow> {
-        let Some(oldest) = rows.iter().map(|row| row.received_at).min() else { return Ok(()) };
-        let ids: Vec<[u8; 16]> = rows.iter().map(|row| row.open.id).collect();
-        let store = self.gateway.kernel.store.as_ref();
-        // By patient: a body is looked for among what came about the same patient, which an index finds.
-        let mut tags: HashSet<[u8; 16]> = query_among(store, "select distinct person_tag from inbox where person_tag is not null and id", &[], &ids, "")
-            .await?
-            .iter()
-            .map(|row| row.id(0))
-            .collect();
-        tags.extend(rows.iter().filter_map(|row| row.open.keys.person));
-        let tags: Vec<[u8; 16]> = tags.into_iter().collect();
-        let head = "select body_tag, peer, control_id, seq, received_at, id, state from inbox where received_at >= $1 and state not in ('refused', 'duplicate') and body_tag is not null and person_tag";
-        let earlier = query_among(store, head, &[(oldest - SAME_BODY_US).into()], &tags, "").await?;
+    /// For each message the one whose body came a little earlier under another control id. What is just being settled is shadow's where its
+    /// peer was among `were_shadowed`.
+    async fn same_bodies(&self, rows: &[Row], were_shadowed: &HashSet<String>) -> Result<Vec<Option<[u8; 16]>>, NotNow> {
+        let oldest = rows.iter().map(|row| row.received_at).min().unwrap_or(0);
+        // By patient, which an index finds: under the day's key, and under the lasting one where they are a resident by now.
+        let tags = |row: &Row| [row.person_tag, row.open.keys.person].into_iter().flatten();
+        let pairs: HashSet<_> = rows.iter().filter_map(|row| Some((row, row.body?))).flat_map(|(row, body)| tags(row).map(move |tag| (tag, body))).collect();
+        let pairs: Vec<_> = pairs.into_iter().collect();
+        let sql = "select p.body_tag, p.peer, p.control_id, p.seq, p.received_at, p.id, p.state from pairs cross join inbox p \
+            where p.person_tag is not null and p.person_tag = pairs.a and p.body_tag = pairs.b and p.received_at >= $1 and p.state not in ('refused', 'duplicate')";
+        let earlier = query_pairs(self.gateway.kernel.store.as_ref(), sql, &[(oldest - SAME_BODY_US).into()], &pairs).await?;
         let mut by_body: HashMap<[u8; 16], Vec<&hearthline_eventing::Row>> = HashMap::new();
         for row in &earlier {
             by_body.entry(row.id(0)).or_default().push(row);
         }
-        for row in rows {
+        let same_as = |row: &Row| {
             let same = row.body.and_then(|body| by_body.get(&body)).into_iter().flatten().find(|other| {
                 other.int(3) < row.seq
                     && other.int(4) >= row.received_at - SAME_BODY_US
                     && other.text(1) == row.open.reading.peer.name
                     && other.text(2) != row.control_id
                     // What a feed said in shadow had no effect, so that it can be no reason to leave out another.
-                    && (row.is_shadowed || other.text(6) != SHADOW)
+                    && (row.is_shadowed || !(other.text(6) == SHADOW || other.text(6) == RECEIVED && were_shadowed.contains(other.text(1))))
             });
-            row.same_as = same.map(|other| other.id(5));
-        }
-        Ok(())
+            same.map(|other| other.id(5))
+        };
+        Ok(rows.iter().map(same_as).collect())
     }
 
     /// The peers of these messages that are in shadow now.
@@ -226,11 +301,11 @@ impl<'g> Run<'g> {
         Ok(modes.into_iter().filter(|(_, mode)| *mode == Mode::Shadow).map(|(name, _)| name.to_owned()).collect())
     }
 
-    /// Gives a stream to each visit that may begin, and makes their keys together.
-    async fn begin_visits(&self, rows: &[Row], known: &mut Known) -> Result<(), NotNow> {
+    /// Gives a stream to each visit that may begin, and makes their keys together. Whether `unsure` visits are there is not known yet.
+    async fn begin_visits(&self, rows: &[Row], known: &mut Known, unsure: &HashSet<[u8; 16]>) -> Result<(), NotNow> {
         let mut fresh = Vec::new();
         for row in rows {
-            let Some(tag) = row.open.keys.visit.filter(|tag| !known.visits.contains_key(tag)) else { continue };
+            let Some(tag) = row.open.keys.visit.filter(|tag| !known.visits.contains_key(tag) && !unsure.contains(tag)) else { continue };
             let is_persons = row.open.keys.person.is_some_and(|person| known.persons.contains_key(&person));
             if !is_persons || row.same_as.is_some() || row.is_shadowed {
                 continue;
@@ -242,35 +317,34 @@ impl<'g> Run<'g> {
         Ok(self.gateway.kernel.composer.keyring.ensure_many(&fresh).await?)
     }
 
-    /// Settles the messages of one visit in order; gives how many.
-    async fn settle_group(&self, lasting: &Lasting, known: &Known, group: Vec<Row>) -> (usize, Result<(), NotNow>) {
-        let mut visit = group.first().and_then(|row| row.open.keys.visit).and_then(|tag| known.visits.get(&tag)).cloned();
-        let mut done = 0;
-        let mut waits = false;
+    /// Settles the messages of one visit in order.
+    async fn settle_group(&self, lasting: &Lasting, known: &Known, group: Vec<Row>) -> Outcome {
+        let tag = group.first().and_then(|row| row.open.keys.visit);
+        let visit = tag.and_then(|tag| known.visits.get(&tag)).cloned();
+        let mut outcome = Outcome { tag, visit, waits: false, settled: 0, trouble: Ok(()) };
         for row in &group {
             let id = row.open.id;
-            match self.settle_row(lasting, known, row, &mut visit, &mut waits).await {
-                Ok(()) => done += 1,
-                Err(error) => {
-                    let tries = {
-                        let mut tries = self.tries.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                        let n = tries.entry(id).or_default();
-                        *n += 1;
-                        *n
-                    };
-                    let is_ours = matches!(error, NotNow::Other(_) | NotNow::Open(_) | NotNow::Compose(_));
-                    if !is_ours || tries < TRIES_MAX {
-                        return (done, Err(error));
-                    }
-                    tracing::error!(%error, "a message cannot be interpreted; it is held");
-                    if let Err(error) = self.append(settle(id, HELD, format!("it could not be interpreted: {error}"))).await {
-                        return (done, Err(error));
-                    }
-                    done += 1;
+            if let Err(error) = self.settle_row(lasting, known, row, &mut outcome.visit, &mut outcome.waits).await {
+                let tries = {
+                    let mut tries = self.tries.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    let n = tries.entry(id).or_default();
+                    *n += 1;
+                    *n
+                };
+                let is_ours = matches!(error, NotNow::Other(_) | NotNow::Open(_) | NotNow::Compose(_));
+                if !is_ours || tries < TRIES_MAX {
+                    outcome.trouble = Err(error);
+                    break;
+                }
+                tracing::error!(%error, "a message cannot be interpreted; it is held");
+                outcome.trouble = self.append(settle(id, HELD, format!("it could not be interpreted: {error}"))).await;
+                if outcome.trouble.is_err() {
+                    break;
                 }
             }
+            outcome.settled += 1;
         }
-        (done, Ok(()))
+        outcome
     }
 
     async fn settle_row(&self, lasting: &Lasting, known: &Known, row: &Row, visit: &mut Option<KnownVisit>, waits: &mut bool) -> Result<(), NotNow> {
