@@ -2,8 +2,10 @@
 
 use bytes::BytesMut;
 use hearthline_interop::hl7v2::write::{Header, MessageWriter};
-use hearthline_interop::hl7v2::{Adt, Hl7Time, Message, Separators, batch};
+use hearthline_interop::hl7v2::{Adt, Hl7Time, Hl7TimeError, Message, Separators, batch};
 use hearthline_interop::mllp::{Decoder, Event, encode};
+use jiff::civil::Date;
+use jiff::tz::{Offset, TimeZone};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -49,6 +51,21 @@ fn message_text() -> impl Strategy<Value = String> {
     vec(piece, 0..120).prop_map(|pieces| format!("MSH|^~\\&|A|B|C|D|20250110||ADT^A01|1|P|2.4\r{}", pieces.concat()))
 }
 
+/// Five different delimiters, and a segment of texts between them.
+fn delimited() -> impl Strategy<Value = (Vec<char>, String)> {
+    let delimiters = Just("|^~\\&#!$%*+-/:;<=>?@_`{}()[],.'".chars().collect::<Vec<char>>()).prop_shuffle();
+    let piece = prop_oneof![6 => (0_usize..5).prop_map(Err), 3 => "[a-z0-9 é]{0,9}".prop_map(Ok), 1 => "[a-z \"]{0,90}".prop_map(Ok)];
+    (delimiters, vec(piece, 0..80)).prop_map(|(delimiters, pieces)| {
+        let text = pieces.into_iter().map(|piece| piece.unwrap_or_else(|at| delimiters[at].to_string())).collect();
+        (delimiters, text)
+    })
+}
+
+/// As a code is read from raw text: the first subcomponent, trimmed, if there is anything.
+fn code(raw: Option<&str>, subcomponent: char) -> Option<&str> {
+    raw?.split(subcomponent).next().filter(|text| *text != "\"\"").map(str::trim).filter(|text| !text.is_empty())
+}
+
 fn look_at(raw: &[u8]) {
     let Ok(message) = Message::parse(raw) else {
         return;
@@ -91,7 +108,61 @@ proptest! {
 
     #[test]
     fn arbitrary_times_never_panic(text in "[0-9]{0,16}[.+:Z%-]?[0-9]{0,5}") {
-        let _ = Hl7Time::parse(&text);
+        let london = TimeZone::get("Europe/London").expect("it is compiled in");
+        prop_assert_eq!(Hl7Time::parse(&text), Hl7Time::parse_in(&text, &london));
+    }
+
+    #[test]
+    fn parts_are_what_plain_splitting_finds((delimiters, text) in delimited()) {
+        let [field, component, repetition, escape, subcomponent] = [0, 1, 2, 3, 4].map(|at| delimiters[at]);
+        let raw = format!("MSH{field}{component}{repetition}{escape}{subcomponent}{field}A\rPID{field}1{field}{field}{text}\r");
+        let message = Message::parse(raw.as_bytes()).map_err(|e| TestCaseError::fail(e.to_string()))?;
+        let pid = message.segment("PID").expect("it was written");
+        let fields: Vec<&str> = pid.raw().split(field).collect();
+        for number in 1..fields.len() + 2 {
+            let (read, repetitions) = (pid.field(number), fields.get(number).map(|raw| raw.split(repetition).collect::<Vec<_>>()));
+            let repetitions = repetitions.unwrap_or_default();
+            prop_assert_eq!(read.repetitions().count(), repetitions.len());
+            for (found, expected) in read.repetitions().zip(&repetitions) {
+                for (at, expected) in expected.split(component).map(Some).chain([None]).enumerate() {
+                    prop_assert_eq!(found.component(at + 1).code(), code(expected, subcomponent));
+                }
+            }
+            let first = |at| repetitions.first().and_then(|first| first.split(component).nth(at));
+            prop_assert_eq!(read.code(), code(first(0), subcomponent));
+            for at in 0..6 {
+                let expected = code(first(at), subcomponent);
+                prop_assert_eq!(read.component(at + 1).code(), expected);
+                prop_assert_eq!(read.component(at + 1).decoded(), expected.map(|text| message.separators().unescape(text)));
+            }
+        }
+        let adt = Adt::of(&message);
+        let identifiers = fields[3].split(repetition).filter_map(|raw| {
+            let part = |at| code(raw.split(component).nth(at), subcomponent);
+            Some((part(0)?, part(1), part(3), part(4)))
+        });
+        prop_assert!(adt.identifiers().map(|id| (id.value, id.check_digit, id.authority, id.id_type)).eq(identifiers));
+    }
+
+    #[test]
+    fn a_time_is_the_instant_the_time_zone_database_says(
+        (year, month, day, hour, minute, second) in (1900_i16..2200, 1_i8..13, 1_i8..32, 0_i8..24, 0_i8..60, 0_i8..60),
+        micros in 0_i32..1_000_000,
+        offset in proptest::option::of(-14 * 60_i32..=14 * 60),
+    ) {
+        let Ok(date) = Date::new(year, month, day) else {
+            let raw = format!("{year}{month:02}{day:02}");
+            prop_assert_eq!(Hl7Time::parse(&raw), Err(Hl7TimeError::OutOfRange));
+            return Ok(());
+        };
+        let zone = offset.map_or(String::new(), |minutes| format!("{}{:02}{:02}", if minutes < 0 { '-' } else { '+' }, minutes.abs() / 60, minutes.abs() % 60));
+        let raw = format!("{year}{month:02}{day:02}{hour:02}{minute:02}{second:02}.{micros:06}{zone}");
+        let wall = match offset {
+            Some(minutes) => TimeZone::fixed(Offset::from_seconds(minutes * 60).expect("in range")),
+            None => TimeZone::get("Europe/London").expect("it is compiled in"),
+        };
+        let expected = wall.to_timestamp(date.at(hour, minute, second, micros * 1000)).expect("in range");
+        prop_assert_eq!(Hl7Time::parse(&raw).map(|time| time.instant_us), Ok(expected.as_microsecond()));
     }
 
     #[test]

@@ -53,7 +53,7 @@ impl<'m> Adt<'m> {
 
     /// MSH-9.1, trimmed.
     pub fn message_code(&self) -> Option<&'m str> {
-        self.msh(9).component(1).code()
+        self.msh(9).code()
     }
 
     /// MSH-9.2.
@@ -73,22 +73,22 @@ impl<'m> Adt<'m> {
 
     /// MSH-11.1.
     pub fn processing_id(&self) -> ProcessingId<'m> {
-        ProcessingId::of(self.msh(11).component(1).code().unwrap_or_default())
+        ProcessingId::of(self.msh(11).code().unwrap_or_default())
     }
 
     /// MSH-12.1.
     pub fn version(&self) -> Option<&'m str> {
-        self.msh(12).component(1).code()
+        self.msh(12).code()
     }
 
     /// MSH-3.1.
     pub fn sending_application(&self) -> Option<&'m str> {
-        self.msh(3).component(1).code()
+        self.msh(3).code()
     }
 
     /// MSH-4.1: the ODS code of a trust or site in ITK feeds.
     pub fn sending_facility(&self) -> Option<&'m str> {
-        self.msh(4).component(1).code()
+        self.msh(4).code()
     }
 
     /// MSH-7; `Ok(None)` when nothing was sent.
@@ -108,41 +108,41 @@ impl<'m> Adt<'m> {
 
     /// MSH field `number`.
     pub fn msh(&self, number: usize) -> Field<'m> {
-        self.field(self.msh, number)
+        self.field(&self.msh, number)
     }
 
     /// EVN field `number`.
     pub fn evn(&self, number: usize) -> Field<'m> {
-        self.field(self.evn, number)
+        self.field(&self.evn, number)
     }
 
     /// PID field `number`. For the difference between not sent, empty and deleted.
     pub fn pid(&self, number: usize) -> Field<'m> {
-        self.field(self.pid, number)
+        self.field(&self.pid, number)
     }
 
     /// PD1 field `number`.
     pub fn pd1(&self, number: usize) -> Field<'m> {
-        self.field(self.pd1, number)
+        self.field(&self.pd1, number)
     }
 
     /// PV1 field `number`.
     pub fn pv1(&self, number: usize) -> Field<'m> {
-        self.field(self.pv1, number)
+        self.field(&self.pv1, number)
     }
 
     /// PV2 field `number`.
     pub fn pv2(&self, number: usize) -> Field<'m> {
-        self.field(self.pv2, number)
+        self.field(&self.pv2, number)
     }
 
     /// MRG field `number`.
     pub fn mrg(&self, number: usize) -> Field<'m> {
-        self.field(self.mrg, number)
+        self.field(&self.mrg, number)
     }
 
-    fn field(&self, segment: Option<Segment<'m>>, number: usize) -> Field<'m> {
-        segment.map_or(Field::absent(self.separators), |segment| segment.field(number))
+    fn field(&self, segment: &Option<Segment<'m>>, number: usize) -> Field<'m> {
+        segment.as_ref().map_or(Field::absent(self.separators), |segment| segment.field(number))
     }
 
     fn without_segments(message: &Message<'_>) -> Self {

@@ -87,7 +87,8 @@ enum Label {
 fn label(raw: &[u8]) -> Label {
     let start = raw.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(raw.len());
     let raw = &raw[start..];
-    let Some(&separator) = raw.get(3) else {
+    // A NUL separates nothing, and is not looked for.
+    let Some(&separator) = raw.get(3).filter(|&&separator| separator != 0) else {
         return Label::Absent;
     };
     let end = memchr2(b'\r', b'\n', raw).unwrap_or(raw.len());

@@ -35,7 +35,7 @@ impl Separators {
             let after = &rest[at + 1..];
             let close = memchr(escape, after.as_bytes());
             match close.and_then(|close| Some((close, self.sequence(&after[..close])?))) {
-                Some((close, Sequence::Delimiter(byte))) => {
+                Some((close, Sequence::Character(byte))) => {
                     out.push(char::from(byte));
                     rest = &after[close + 1..];
                 }
@@ -114,11 +114,11 @@ impl Separators {
             _ => None,
         };
         if let Some(byte) = delimiter {
-            return Some(Sequence::Delimiter(byte));
+            return Some(Sequence::Character(byte));
         }
         let (kind, rest) = (*body.as_bytes().first()?, body.get(1..)?);
         match kind {
-            b'X' => Some(Sequence::Text(hexadecimal(rest)?)),
+            b'X' => hexadecimal(rest),
             b'H' | b'N' => rest.is_empty().then_some(Sequence::Left),
             b'.' => (!rest.is_empty() && rest.len() <= 8 && !rest.contains(' ')).then_some(Sequence::Left),
             b'C' | b'M' | b'Z' => (!rest.is_empty() && rest.bytes().all(|b| b.is_ascii_hexdigit())).then_some(Sequence::Left),
@@ -128,24 +128,36 @@ impl Separators {
 }
 
 enum Sequence {
-    Delimiter(u8),
+    /// One of ASCII, a delimiter above all.
+    Character(u8),
     Text(String),
     Left,
 }
 
 /// `0D0A`, or in groups of four as some senders write (`000d`). Bytes are UTF-8 where they can be, else Windows-1252.
-fn hexadecimal(digits: &str) -> Option<String> {
-    if digits.is_empty() || !digits.len().is_multiple_of(2) || !digits.is_ascii() {
+fn hexadecimal(digits: &str) -> Option<Sequence> {
+    let (pairs, []) = digits.as_bytes().as_chunks::<2>() else {
         return None;
+    };
+    let byte = |&[high, low]: &[u8; 2]| Some(nibble(high)? << 4 | nibble(low)?);
+    // Nearly always a line end, so nothing is allocated for it.
+    if let [only] | [[b'0', b'0'], only] = pairs
+        && let Some(byte) = byte(only).filter(u8::is_ascii)
+    {
+        return Some(Sequence::Character(byte));
     }
-    let mut bytes = (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).ok()).collect::<Option<Vec<u8>>>()?;
+    let mut bytes = pairs.iter().map(byte).collect::<Option<Vec<u8>>>().filter(|bytes| !bytes.is_empty())?;
     if bytes.len().is_multiple_of(2) && bytes.chunks_exact(2).all(|pair| pair[0] == 0) {
         bytes = bytes.chunks_exact(2).map(|pair| pair[1]).collect();
     }
-    Some(match String::from_utf8(bytes) {
+    Some(Sequence::Text(match String::from_utf8(bytes) {
         Ok(text) => text,
         Err(other) => WINDOWS_1252.decode_without_bom_handling(other.as_bytes()).0.into_owned(),
-    })
+    }))
+}
+
+fn nibble(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 #[cfg(test)]
@@ -170,6 +182,10 @@ mod tests {
         assert_eq!(plain(r"\X000d\"), "\r");
         assert_eq!(plain(r"\XC3A9\"), "é");
         assert_eq!(plain(r"\X96\"), "–");
+        assert_eq!(plain(r"\X41\\X0041\\X410042\\x41\"), "AAA\0B\\x41\\");
+        for no_sequence in [r"\X\", r"\X4\", r"\X+1\", r"\X4é\", r"\X0G\"] {
+            assert_eq!(plain(no_sequence), no_sequence);
+        }
     }
 
     #[test]

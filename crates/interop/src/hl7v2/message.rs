@@ -1,6 +1,7 @@
 //! One message: its text, its delimiters and where its segments lie.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use memchr::{memchr2_iter, memmem};
 
@@ -203,6 +204,9 @@ fn quirks_of(raw: &[u8], decoded: &Decoded<'_>) -> u16 {
     odd.into_iter().filter(|(_, is_so)| *is_so).fold(0, |bits, (quirk, _)| bits | quirk.bit())
 }
 
+/// What may stand where a line end got lost, for the usual field separator: a search takes longer to prepare than to do.
+static USUAL_GLUE: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new("| "));
+
 /// Finds the segments of a text.
 struct Lines<'t> {
     bytes: &'t [u8],
@@ -217,9 +221,11 @@ struct Lines<'t> {
 impl Lines<'_> {
     fn locate(&mut self, start: usize) -> Result<(), Hl7Error> {
         let bytes = self.bytes;
-        let glue = [self.separators.field, b' '];
         // Asked once for the whole text: hardly any message has it.
-        let may_split = memmem::find(&bytes[start..], &glue).is_some();
+        let may_split = match self.separators.field {
+            b'|' => USUAL_GLUE.find(&bytes[start..]),
+            other => memmem::find(&bytes[start..], &[other, b' ']),
+        };
         let mut at = start;
         let line_ends = memchr2_iter(b'\r', b'\n', &bytes[start..]).map(|end| start + end);
         for (line, end) in line_ends.chain(std::iter::once(bytes.len())).enumerate() {
@@ -230,7 +236,7 @@ impl Lines<'_> {
                 }
                 self.segments.push((at, end));
                 // What stands in these is copied into acknowledgements and back, odd or not.
-                if may_split && !matches!(&content[..3], b"MSH" | b"MSA" | b"ERR") {
+                if may_split.is_some() && !matches!(&content[..3], b"MSH" | b"MSA" | b"ERR") {
                     self.split_line(line)?;
                 }
             } else if !content.trim_ascii().is_empty()

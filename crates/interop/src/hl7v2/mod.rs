@@ -10,6 +10,7 @@ pub mod batch;
 mod charset;
 mod codes;
 mod escape;
+mod london;
 mod message;
 mod nhs_number;
 mod part;

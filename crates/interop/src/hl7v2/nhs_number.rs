@@ -80,7 +80,7 @@ impl<'m> Adt<'m> {
                 Some(NhsNumberCandidate {
                     digits: TenDigits::of(id.value)?,
                     rule: rule?,
-                    tracing_status: id.check_digit.and_then(status_code).or(self.nhs_number_status()),
+                    tracing_status: id.check_digit.and_then(status_code).or_else(|| self.nhs_number_status()),
                 })
             })
             .collect();

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::Separators;
-use super::places::{Marked, first_pieces, nth, nth_before, until};
+use super::places::{Marked, first_pieces_before, nth, nth_before, until, until_any};
 
 /// What stands at a place. HL7 means three different things by nothing: not sent, sent empty (no change), and `""`
 /// (delete what you have).
@@ -80,6 +80,7 @@ impl<'m> Segment<'m> {
     }
 
     /// Field `number`, from 1. In a header segment field 1 is the separator itself.
+    #[inline]
     pub fn field(&self, number: usize) -> Field<'m> {
         let raw = match (self.is_header(), number) {
             (_, 0) => None,
@@ -94,8 +95,7 @@ impl<'m> Segment<'m> {
     #[inline]
     fn piece(&self, n: usize) -> Option<&'m str> {
         let (separator, next) = self.marked.pair(n)?;
-        let rest = self.text.get(separator + 1..)?;
-        Some(next.and_then(|next| rest.get(..next - separator - 1)).unwrap_or(rest))
+        self.text.get(separator + 1..next.min(self.text.len()))
     }
 
     #[inline]
@@ -133,6 +133,12 @@ impl<'m> Field<'m> {
         Repetition { raw, separators: self.separators }
     }
 
+    /// [`Component::code`] of the first component.
+    pub fn code(&self) -> Option<&'m str> {
+        let Separators { repetition, component, subcomponent, .. } = self.separators;
+        Value::of(self.raw.map(|raw| until_any(raw, [repetition, component, subcomponent.unwrap_or(component)]))).code()
+    }
+
     /// Component `number` (from 1) of the first repetition.
     pub fn component(&self, number: usize) -> Component<'m> {
         let raw = match (self.raw, number.checked_sub(1)) {
@@ -167,8 +173,16 @@ impl<'m> Repetition<'m> {
 
     /// The first components, from 1, in one pass.
     pub(super) fn components<const N: usize>(&self) -> [Component<'m>; N] {
-        let raws = self.raw.map_or([None; N], |raw| first_pieces(raw, self.separators.component));
+        let raws = self.raw.map_or([None; N], |raw| first_pieces_before(raw, self.separators.component, self.separators.component));
         raws.map(|raw| Component { raw, separators: self.separators })
+    }
+
+    /// [`Component::code`] of the first components, from 1, in one pass.
+    pub(super) fn codes<const N: usize>(&self) -> [Option<&'m str>; N] {
+        let Separators { component, subcomponent, .. } = self.separators;
+        let mut codes = self.raw.map_or([None; N], |raw| first_pieces_before(raw, subcomponent.unwrap_or(component), component));
+        codes.iter_mut().for_each(|code| *code = Value::of(*code).code());
+        codes
     }
 
     /// Whether every component that was sent is `""`: HL7 UK A.3 deletes a composite field only then.
@@ -203,12 +217,16 @@ impl<'m> Component<'m> {
 
     /// Trimmed text of the first subcomponent with escapes resolved; `None` when there is none.
     pub fn decoded(&self) -> Option<Cow<'m, str>> {
-        self.subcomponent(1).code().map(|text| self.separators.unescape(text))
+        self.code().map(|text| self.separators.unescape(text))
     }
 
     /// Trimmed text of the first subcomponent, escapes unresolved: for codes and identifiers.
     pub fn code(&self) -> Option<&'m str> {
-        self.subcomponent(1).code()
+        let raw = match (self.raw, self.separators.subcomponent) {
+            (Some(raw), Some(separator)) => Some(until(raw, separator)),
+            (raw, _) => raw,
+        };
+        Value::of(raw).code()
     }
 }
 
@@ -232,7 +250,7 @@ impl std::fmt::Debug for Segment<'_> {
 
 /// As [`str::trim`], which reads characters: hardly any text has a blank at its ends.
 #[inline]
-fn trimmed(text: &str) -> &str {
+pub(super) fn trimmed(text: &str) -> &str {
     match text.as_bytes() {
         [only] if only.is_ascii_graphic() => text,
         [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => text,

@@ -25,8 +25,8 @@ pub struct PatientIdentifier<'m> {
 
 impl<'m> PatientIdentifier<'m> {
     fn of(repetition: Repetition<'m>) -> Option<Self> {
-        let [value, check_digit, _, authority, id_type] = repetition.components();
-        Some(Self { value: value.code()?, check_digit: check_digit.code(), authority: authority.code(), id_type: id_type.code() })
+        let [value, check_digit, _, authority, id_type] = repetition.codes();
+        Some(Self { value: value?, check_digit, authority, id_type })
     }
 
     pub(super) fn first_of(field: Field<'m>) -> Option<Self> {
@@ -147,7 +147,7 @@ impl<'m> Adt<'m> {
 
     /// PID-8.
     pub fn sex(&self) -> Option<AdministrativeSex<'m>> {
-        self.pid(8).component(1).code().map(AdministrativeSex::of)
+        self.pid(8).code().map(AdministrativeSex::of)
     }
 
     /// PID-11, every repetition that has a part.
@@ -166,8 +166,8 @@ impl<'m> Adt<'m> {
     /// PID-29, PID-30 and PV1-36 together; `None` when none of them says so.
     pub fn death(&self) -> Option<DeathSignal<'m>> {
         let signal = DeathSignal {
-            time: self.pid(29).component(1).code(),
-            indicator: self.pid(30).component(1).code().and_then(yes_or_no),
+            time: self.pid(29).code(),
+            indicator: self.pid(30).code().and_then(yes_or_no),
             discharged_as_died: self.discharge_destination() == Some("79"),
         };
         let present = signal.time.is_some() || signal.indicator == Some(true) || signal.discharged_as_died;
@@ -176,7 +176,7 @@ impl<'m> Adt<'m> {
 
     /// PID-31 is `Y`: a pseudo person, never to be matched on demographics.
     pub fn is_pseudo_person(&self) -> bool {
-        self.pid(31).component(1).code().and_then(yes_or_no) == Some(true)
+        self.pid(31).code().and_then(yes_or_no) == Some(true)
     }
 
     /// PID-32: two-digit tracing status of the NHS number, out of `NSTS02`, `PDS01` or `02`.

@@ -78,6 +78,10 @@ impl Separators {
     }
 
     fn check(&self) -> Result<(), SeparatorFault> {
+        // Nearly every message has these.
+        if *self == Self::STANDARD {
+            return Ok(());
+        }
         if self.declared().any(|byte| !byte.is_ascii_punctuation()) {
             return Err(SeparatorFault::NotPunctuation);
         }

@@ -5,12 +5,11 @@
 //! clock is moved forward by the hour and the reading says so. A date of birth is never read through here: it has no
 //! instant.
 
-use std::sync::LazyLock;
-
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 
-static LONDON: LazyLock<TimeZone> = LazyLock::new(|| TimeZone::get("Europe/London").expect("the time zone database is compiled in"));
+use super::london;
+use super::part::trimmed;
 
 /// How much of the time was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,19 +82,18 @@ pub enum Hl7TimeError {
 impl<'m> Hl7Time<'m> {
     /// Reads one time; spaces around it are ignored. For a field, pass its first component.
     pub fn parse(raw: &'m str) -> Result<Self, Hl7TimeError> {
-        Self::parse_in(raw, &LONDON)
+        Self::read(raw, london::instant)
     }
 
     /// The same, where times without an offset are the wall clock of another zone; [`Zone::EuropeLondon`] then stands for that one.
     pub fn parse_in(raw: &'m str, wall: &TimeZone) -> Result<Self, Hl7TimeError> {
-        let (clock_text, zone) = split_zone(raw.trim())?;
-        let (digits, fraction) = match clock_text.bytes().position(|b| b == b'.') {
-            Some(point) => (&clock_text[..point], Some(&clock_text[point + 1..])),
-            None => (clock_text, None),
-        };
-        if !digits.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(Hl7TimeError::Malformed);
-        }
+        Self::read(raw, |local| instant_in(wall, local))
+    }
+
+    fn read(raw: &'m str, wall: impl FnOnce(DateTime) -> Option<(i64, Clock)>) -> Result<Self, Hl7TimeError> {
+        let text = trimmed(raw);
+        let (digits, rest) = text.split_at(text.bytes().take_while(u8::is_ascii_digit).count());
+        let (fraction, zone) = split_zone(rest)?;
         let mut precision = match digits.len() {
             4 => Precision::Year,
             6 => Precision::Month,
@@ -106,30 +104,17 @@ impl<'m> Hl7Time<'m> {
             _ => return Err(Hl7TimeError::Malformed),
         };
         let mut nanosecond = 0;
-        if let Some(fraction) = fraction {
-            if precision != Precision::Second {
-                return Err(Hl7TimeError::Malformed);
-            }
+        if !fraction.is_empty() {
+            let fraction = fraction.strip_prefix('.').filter(|_| precision == Precision::Second).ok_or(Hl7TimeError::Malformed)?;
             nanosecond = microseconds(fraction)? * 1000;
             precision = Precision::Fraction;
         }
         let local = civil(digits, nanosecond).ok_or(Hl7TimeError::OutOfRange)?;
-        let (timestamp, clock) = match zone {
-            Zone::Stated { offset_minutes } => {
-                let offset = Offset::from_seconds(offset_minutes * 60).map_err(|_| Hl7TimeError::OutOfRange)?;
-                (offset.to_timestamp(local), Clock::Unique)
-            }
-            Zone::EuropeLondon => {
-                let ambiguous = wall.to_ambiguous_timestamp(local);
-                let clock = match ambiguous.offset() {
-                    AmbiguousOffset::Unambiguous { .. } => Clock::Unique,
-                    AmbiguousOffset::Fold { .. } => Clock::Ambiguous,
-                    AmbiguousOffset::Gap { .. } => Clock::Nonexistent,
-                };
-                (ambiguous.compatible(), clock)
-            }
+        let instant = match zone {
+            Zone::Stated { offset_minutes } => instant_at(offset_minutes, local),
+            Zone::EuropeLondon => wall(local),
         };
-        let instant_us = timestamp.map_err(|_| Hl7TimeError::OutOfRange)?.as_microsecond();
+        let (instant_us, clock) = instant.ok_or(Hl7TimeError::OutOfRange)?;
         Ok(Self { raw, instant_us, precision, zone, clock })
     }
 
@@ -143,6 +128,22 @@ impl<'m> Hl7Time<'m> {
 pub(crate) fn date_of_first_eight(text: &str) -> Option<Date> {
     let digits = text.trim().get(..8).filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?;
     Some(civil(digits, 0)?.date())
+}
+
+/// What a zone's wall clock shows, in microseconds since 1970-01-01T00:00:00Z; `None` where that cannot be counted.
+pub(super) fn instant_in(zone: &TimeZone, local: DateTime) -> Option<(i64, Clock)> {
+    let ambiguous = zone.to_ambiguous_timestamp(local);
+    let clock = match ambiguous.offset() {
+        AmbiguousOffset::Unambiguous { .. } => Clock::Unique,
+        AmbiguousOffset::Fold { .. } => Clock::Ambiguous,
+        AmbiguousOffset::Gap { .. } => Clock::Nonexistent,
+    };
+    Some((ambiguous.compatible().ok()?.as_microsecond(), clock))
+}
+
+fn instant_at(offset_minutes: i32, local: DateTime) -> Option<(i64, Clock)> {
+    let offset = Offset::from_seconds(offset_minutes * 60).ok()?;
+    Some((offset.to_timestamp(local).ok()?.as_microsecond(), Clock::Unique))
 }
 
 /// From digits only.
@@ -168,8 +169,11 @@ fn microseconds(fraction: &str) -> Result<i32, Hl7TimeError> {
     kept.parse::<i32>().map(|value| value * 10_i32.pow(missing)).map_err(|_| Hl7TimeError::Malformed)
 }
 
-/// Splits `+0100`, `-05:00` or `Z` from the end.
+/// Splits `+0100`, `-05:00` or `Z` from the end of what stands behind the digits.
 fn split_zone(text: &str) -> Result<(&str, Zone), Hl7TimeError> {
+    if text.is_empty() {
+        return Ok((text, Zone::EuropeLondon));
+    }
     if let Some(clock) = text.strip_suffix('Z') {
         return Ok((clock, Zone::Stated { offset_minutes: 0 }));
     }

@@ -52,7 +52,7 @@ pub struct VisitTime<'m> {
 impl<'m> Adt<'m> {
     /// PV1-2.
     pub fn patient_class(&self) -> Option<PatientClass<'m>> {
-        self.pv1(2).component(1).code().map(PatientClass::of)
+        self.pv1(2).code().map(PatientClass::of)
     }
 
     /// PV1-3.
@@ -67,7 +67,7 @@ impl<'m> Adt<'m> {
 
     /// PV1-4: in ITK feeds the national admission method code, elsewhere free text.
     pub fn admission_method(&self) -> Option<&'m str> {
-        self.pv1(4).component(1).code()
+        self.pv1(4).code()
     }
 
     /// PV1-4 is a national code for an emergency admission: two characters beginning with 2 (NHS Data Dictionary).
@@ -77,17 +77,17 @@ impl<'m> Adt<'m> {
 
     /// PV1-10: treatment specialty.
     pub fn specialty(&self) -> Option<&'m str> {
-        self.pv1(10).component(1).code()
+        self.pv1(10).code()
     }
 
     /// PV1-14: in ITK feeds the national source of admission code; some emergency departments send a SNOMED id.
     pub fn source_of_admission(&self) -> Option<&'m str> {
-        self.pv1(14).component(1).code()
+        self.pv1(14).code()
     }
 
     /// PV1-18.
     pub fn patient_type(&self) -> Option<&'m str> {
-        self.pv1(18).component(1).code()
+        self.pv1(18).code()
     }
 
     /// PV1-19: the visit number, unique within its authority and type.
@@ -107,7 +107,7 @@ impl<'m> Adt<'m> {
 
     /// PV1-36: in ITK feeds the national discharge destination code; elsewhere words such as `Home`.
     pub fn discharge_destination(&self) -> Option<&'m str> {
-        self.pv1(36).component(1).code()
+        self.pv1(36).code()
     }
 
     /// PV1-44; `Ok(None)` when nothing was sent.
@@ -133,7 +133,7 @@ impl<'m> Adt<'m> {
 
     /// PV2-38: mode of arrival, a letter or a SNOMED id.
     pub fn mode_of_arrival(&self) -> Option<&'m str> {
-        self.pv2(38).component(1).code()
+        self.pv2(38).code()
     }
 
     /// When the event happened, by the date HL7 UK A.3 names for its trigger: the admission or discharge time of the
@@ -196,12 +196,12 @@ impl<'m> Adt<'m> {
 
 /// The first component of a time field.
 pub(crate) fn time(field: Field<'_>) -> Result<Option<Hl7Time<'_>>, Hl7TimeError> {
-    field.component(1).code().map(Hl7Time::parse).transpose()
+    field.code().map(Hl7Time::parse).transpose()
 }
 
 fn location(field: Field<'_>) -> Option<Location<'_>> {
     let whole = field.first();
     let raw = whole.value().code()?;
-    let [point_of_care, room, bed, facility] = whole.components().map(|part| part.code());
+    let [point_of_care, room, bed, facility] = whole.codes();
     Some(Location { raw, point_of_care, room, bed, facility })
 }
