@@ -52,6 +52,9 @@ impl Leading for Interpreter {
         while !stop.is_cancelled() {
             let seen = committed.borrow_and_update().received;
             let mut done = run.step().await;
+            if done.is_ok() && looked.is_none() {
+                done = self.gateway.examine_awaited().await.and(done);
+            }
             if done.is_ok() && looked.is_none_or(|at| at.elapsed() > OVERLOOKED) {
                 looked = Some(Instant::now());
                 done = self.gateway.examine_overlooked().await.and(done);
@@ -112,10 +115,7 @@ impl<'g> Run<'g> {
         if rows.is_empty() {
             return Ok(settled);
         }
-        // What comes after a merge is named by it.
-        if let Some(first) = rows.iter().position(|row| !row.open.keys.edges.is_empty() || row.open.keys.retired_visit.is_some()) {
-            rows.truncate(first + 1);
-        }
+        truncate(&mut rows);
         let mut keys: Vec<&mut Keys> = rows.iter_mut().map(|row| &mut row.open.keys).collect();
         gateway.follow_merges(&lasting, &mut keys).await?;
         let all: Vec<_> = rows.iter().map(|row| (&row.open.reading, &row.open.keys)).collect();
@@ -313,18 +313,16 @@ impl<'g> Run<'g> {
         Err(NotNow::Other("a visit kept changing under a message".to_owned()))
     }
 
-    /// What waits and what is waited for find each other (see [`crate::inbox`]).
+    /// What waits and what is waited for find each other (see [`crate::waiting`]).
     async fn after(&self, row: &OpenRow, verdict: &Verdict, known: &Known, waits: &mut bool) -> Result<(), NotNow> {
-        let Some(visit) = row.keys.visit else { return Ok(()) };
         if verdict.waits {
             *waits = true;
-            let sql = "select 1 from claims where scope = $1 and key = $2";
-            let opened = self.gateway.kernel.store.query(sql, &[crate::tags::VISIT.into(), visit.into()]).await?;
-            if !opened.is_empty() {
-                self.gateway.examine(row.id).await?;
-            }
-        } else if (*waits || known.waited_for.contains(&visit)) && verdict.visit.as_ref().is_some_and(|work| work.is_new) {
-            self.gateway.examine_waiting(visit).await?;
+            self.gateway.joined_those_that_wait(row, verdict).await?;
+        } else if *waits && verdict.state == HELD && verdict.visit.is_none() {
+            // What is known was read before those came to wait.
+            self.gateway.examine(row.id).await?;
+        } else if (*waits || row.keys.visits().any(|visit| known.waited_for.contains(&visit))) && verdict.opens(&row.keys) {
+            self.gateway.examine_waiting(&row.keys).await?;
         }
         Ok(())
     }
@@ -359,6 +357,21 @@ impl<'g> Run<'g> {
             Answer::Claimed(_) | Answer::VersionConflict { .. } => Err(NotNow::Other("a row was not settled".to_owned())),
         }
     }
+}
+
+/// Leaves to the next page what is judged by what this one settles.
+fn truncate(rows: &mut Vec<Row>) {
+    // What comes after a merge is named by it; of a merge of visits both are to be there as well.
+    let merge = rows.iter().position(|row| !row.open.keys.edges.is_empty() || row.open.keys.retired_visit.is_some());
+    let merge = merge.map(|at| if rows[at].open.keys.retired_visit.is_some() { at.max(1) } else { at + 1 });
+    // A visit without a number may be told of under several identifiers of its patient.
+    let mut names: HashMap<([u8; 16], i64), [u8; 16]> = HashMap::new();
+    let twice = rows.iter().position(|row| {
+        let Some((patient, at_us)) = row.open.keys.admission else { return false };
+        let called = row.open.keys.also_called.iter().chain([&patient]);
+        called.fold(false, |twice, tag| twice | (*names.entry((*tag, at_us)).or_insert(patient) != patient))
+    });
+    rows.truncate(merge.into_iter().chain(twice).min().unwrap_or(rows.len()));
 }
 
 fn settle(id: [u8; 16], state: &'static str, why: String) -> Settled {
