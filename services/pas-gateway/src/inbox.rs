@@ -240,7 +240,8 @@ impl Gateway {
         Ok(OpenRow { id, raw, reading, keys, traceparent: traceparent.map(str::to_owned) })
     }
 
-    /// Destroys the keys of days that are over and deletes their rows; the keys first, so that nothing readable is left behind.
+    /// Destroys the keys of days that are over and deletes their rows; the keys first, so that nothing readable is left behind. A day
+    /// of which something is not interpreted yet stays: it was accepted, and may be a resident's.
     pub async fn sweep(&self, now: i64) -> Result<Unit, NotNow> {
         let today: Date = london_date(now).map_err(|e| NotNow::Other(e.to_string()))?;
         let mut unit = Unit::default();
@@ -252,13 +253,19 @@ impl Gateway {
             if !day.parse::<Date>().is_ok_and(|d| (today - d).get_days() > i32::from(self.kept_days)) {
                 return Ok(unit);
             }
+            before = day.to_owned();
+            let sql = "select count(*) from inbox where day = $1 and state = $2";
+            let waiting = self.kernel.store.query(sql, &[day.into(), RECEIVED.into()]).await?.first().map_or(0, |row| row.int(0));
+            if waiting > 0 {
+                tracing::warn!(day, messages = waiting, "a day is over of which messages are not interpreted: nothing of it is deleted until they are");
+                continue;
+            }
             for name in key_names(day) {
                 let keyring = &self.kernel.composer.keyring;
                 keyring.destroy(keyring.named(&name)).await?;
             }
             tracing::info!(day, "hospital messages of a day that is over were deleted, and their keys destroyed");
             unit.inbox.push(InboxChange::Sweep { day: day.to_owned() });
-            before = day.to_owned();
         }
     }
 }
