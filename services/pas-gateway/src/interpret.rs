@@ -58,6 +58,7 @@ impl Leading for Interpreter {
             if done.is_ok() && looked.is_none_or(|at| at.elapsed() > OVERLOOKED) {
                 looked = Some(Instant::now());
                 done = self.gateway.examine_overlooked().await.and(done);
+                done = self.gateway.give_up_unanswered(now_us()).await.and(done);
             }
             let wait = match done {
                 Ok(settled) if settled > 0 => continue,
