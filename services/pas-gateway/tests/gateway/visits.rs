@@ -56,12 +56,21 @@ async fn told(world: &World) -> Vec<Told> {
 }
 
 async fn with_residents() -> (World, Gateway) {
+    let (world, gateway) = with_nobody().await;
+    register(&world, &gateway).await;
+    (world, gateway)
+}
+
+async fn with_nobody() -> (World, Gateway) {
     let world = World::new(Environment::Test).await;
     let gateway = world.gateway();
-    for (resident, n) in [(ONE, 1), (OTHER, 2)] {
-        consume(&gateway, &world.registration(resident, &number(n), "1938-04-12", Some(HOME)).await).await;
-    }
     (world, gateway)
+}
+
+async fn register(world: &World, gateway: &Gateway) {
+    for (resident, n) in [(ONE, 1), (OTHER, 2)] {
+        consume(gateway, &world.registration(resident, &number(n), "1938-04-12", Some(HOME)).await).await;
+    }
 }
 
 fn text(adt: &Adt) -> String {
@@ -95,11 +104,22 @@ fn orders(n: usize) -> Vec<Vec<usize>> {
     all
 }
 
-/// Takes the messages in every order, one by one and as a page; gives what is told in the end, which is always the same.
-async fn in_every_order(messages: &[String], prepare: impl AsyncFn() -> (World, Gateway)) -> Vec<Told> {
+/// When the residents are registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Registered {
+    First,
+    Last,
+}
+
+/// Takes the messages in every order, one by one and as a page, the residents known before and registered late; gives what is told in
+/// the end, which is always the same.
+async fn in_every_order(messages: &[String]) -> Vec<Told> {
     let mut first: Option<Vec<Told>> = None;
-    for (order, as_page) in orders(messages.len()).into_iter().flat_map(|order| [(order.clone(), false), (order, true)]) {
-        let (world, gateway) = prepare().await;
+    for (order, as_page, registered) in orders(messages.len()).into_iter().flat_map(|order| {
+        let ways = [(false, Registered::First), (true, Registered::First), (false, Registered::Last), (true, Registered::Last)];
+        ways.map(|(as_page, registered)| (order.clone(), as_page, registered))
+    }) {
+        let (world, gateway) = if registered == Registered::First { with_residents().await } else { with_nobody().await };
         for at in &order {
             assert!(receive(&gateway, messages[*at].as_bytes()).await.code.is_accept());
             if !as_page {
@@ -107,9 +127,13 @@ async fn in_every_order(messages: &[String], prepare: impl AsyncFn() -> (World, 
             }
         }
         interpret(&gateway).await;
+        if registered == Registered::Last {
+            register(&world, &gateway).await;
+            tick(&gateway).await;
+        }
         let told = told(&world).await;
         let rows = world.rows().await;
-        assert_eq!(*first.get_or_insert_with(|| told.clone()), told, "{order:?} {as_page}: {:?} {rows:?}", world.events().await);
+        assert_eq!(*first.get_or_insert_with(|| told.clone()), told, "{order:?} {as_page} {registered:?}: {:?} {rows:?}", world.events().await);
     }
     first.expect("one order at least")
 }
@@ -122,7 +146,7 @@ async fn a_visit_that_is_moved_to_another_resident_is_theirs_whichever_message_c
         merging(&moved, &format!("{}^^^NHS^NH", number(1)), "V1"),
         text(&Adt { at: "20260303120000", ..Adt::new("A03", "3", &number(2)) }),
     ];
-    let told = in_every_order(&messages, with_residents).await;
+    let told = in_every_order(&messages).await;
     assert_eq!((told.len(), told[0].resident, told[0].closed_at_us.is_some()), (1, Some(OTHER), true));
 }
 
@@ -134,7 +158,7 @@ async fn a_visit_that_is_moved_to_a_stranger_is_the_residents_no_more_and_the_st
         merging(&moved, &format!("{}^^^NHS^NH", number(1)), "V1"),
         text(&Adt { at: "20260303120000", ..Adt::new("A03", "3", &number(3)) }),
     ];
-    assert_eq!(in_every_order(&messages, with_residents).await, []);
+    assert_eq!(in_every_order(&messages).await, []);
     for order in orders(3) {
         let (world, gateway) = with_residents().await;
         for at in &order {
@@ -157,7 +181,7 @@ async fn a_visit_that_is_moved_from_a_stranger_to_a_resident_is_theirs_from_its_
         merging(&moved, &format!("{}^^^NHS^NH", number(3)), "V1"),
         text(&Adt { at: "20260303120000", visit: "V2", ..Adt::new("A03", "3", &number(1)) }),
     ];
-    let told = in_every_order(&messages, with_residents).await;
+    let told = in_every_order(&messages).await;
     assert_eq!((told.len(), told[0].resident, told[0].closed_at_us.is_some()), (1, Some(ONE), true));
 }
 
@@ -170,7 +194,7 @@ async fn a_retired_visit_number_finds_the_visit_that_was_moved() {
         text(&Adt { at: "20260303120000", ..Adt::new("A03", "3", "") }),
         text(&Adt { at: "20260303130000", visit: "V2", ..Adt::new("A13", "4", &number(2)) }),
     ];
-    let told = in_every_order(&messages, with_residents).await;
+    let told = in_every_order(&messages).await;
     assert_eq!((told.len(), told[0].resident, told[0].closed_at_us), (1, Some(OTHER), None), "closed under the old number, open again under the new one");
 }
 
@@ -183,7 +207,7 @@ async fn of_two_merged_visits_one_is_left_with_the_reports_of_both_whichever_mes
         merging(&merge, "H123^^^RHM^MR", "V1"),
         text(&Adt { at: "20260304120000", visit: "V1", ..Adt::new("A03", "5", &number(1)) }),
     ];
-    let told = in_every_order(&messages, with_residents).await;
+    let told = in_every_order(&messages).await;
     assert_eq!(told.len(), 1, "{told:?}");
     let (emergency, inpatient) = (VisitClass::Emergency.into(), VisitClass::Inpatient.into());
     assert_eq!((&told[0].classes[..], told[0].closed_at_us.is_some()), (&[emergency, inpatient][..], true));
@@ -217,7 +241,7 @@ async fn a_visit_that_is_told_of_without_an_nhs_number_first_is_the_residents_on
         of(&Adt { at: "20260302090000", ..Adt::new("A08", "2", &number(1)) }, "H1"),
         without("A03", "3", "20260303120000"),
     ];
-    let told = in_every_order(&messages, with_residents).await;
+    let told = in_every_order(&messages).await;
     assert_eq!((told.len(), told[0].resident, told[0].closed_at_us.is_some()), (1, Some(ONE), true));
 }
 
@@ -229,18 +253,18 @@ async fn a_visit_without_a_number_is_one_visit_under_every_identifier_of_its_pat
     };
     let messages =
         [unnumbered("A01", "1", "", "20260301101500"), unnumbered("A02", "2", &number(1), "20260302090000"), unnumbered("A03", "3", "", "20260303120000")];
-    let told = in_every_order(&messages, with_residents).await;
+    let told = in_every_order(&messages).await;
     assert_eq!((told.len(), told[0].resident, told[0].closed_at_us.is_some()), (1, Some(ONE), true));
     // A stranger at a home's address, whom a later message names.
-    let at_home = |text: &String| text.replace("1 Nowhere Lane", "Oak Lodge").replace("PO1 1AA", POSTCODE);
-    let messages: Vec<String> = messages.iter().map(at_home).collect();
-    let told = in_every_order(&messages, async || {
+    for order in orders(3) {
         let (world, gateway) = with_residents().await;
         consume(&gateway, &world.home(HOME, "Oak Lodge", "12 High Street", POSTCODE).await).await;
-        (world, gateway)
-    })
-    .await;
-    assert_eq!((told.len(), told[0].resident, told[0].closed_at_us.is_some()), (1, Some(ONE), true));
+        for at in &order {
+            take(&gateway, messages[*at].replace("1 Nowhere Lane", "Oak Lodge").replace("PO1 1AA", POSTCODE).as_bytes()).await;
+        }
+        let told = self::told(&world).await;
+        assert_eq!((told.len(), told[0].resident, told[0].closed_at_us.is_some()), (1, Some(ONE), true), "{order:?}: {:?}", world.rows().await);
+    }
 }
 
 #[tokio::test]
