@@ -1,6 +1,6 @@
 //! What waits for its visit: a message that speaks of one which is not open, and one of somebody who has no NHS number, since its
 //! visit alone can tell whose it is. As soon as a resident is among those whom the messages of one visit name it is theirs, also by
-//! what came without a number; whichever message comes last looks at the others ([`Gateway::joined_those_that_wait`]).
+//! what came without a number; whichever message comes last looks at the others (`joined_those_that_wait`).
 //!
 //! **A visit's opening and what waits for it** are one after the other where both are read by the interpreter, which takes the
 //! messages of a visit in their order. A look for held messages may open the visit at the same time, so whoever makes a row wait looks
