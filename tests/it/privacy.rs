@@ -2,7 +2,7 @@
 
 use crate::binary;
 use crate::needles::{Found, Needles};
-use crate::running::{Running, config_file};
+use crate::running::{Answer, Log, Running, SMALL, Sender, config, config_file};
 use hearthline::demo::expect::{Rule, expect};
 use hearthline::demo::generator::{Make, generate, last_settled_week};
 use hearthline::demo::week::{Patient, Week};
@@ -11,10 +11,12 @@ use hearthline_contracts::hospital::{HospitalEvent, hospital_event};
 use hearthline_contracts::{topics, wire};
 use hearthline_eventing::KeyState;
 use hearthline_interop::hl7v2::{Adt, Message};
-use hearthline_nhs::StreamId;
+use hearthline_nhs::{HomeId, NhsNumber, StreamId, london_date};
 use hearthline_runtime::auth::Role;
 use hearthline_runtime::connect::Backend;
+use hearthline_runtime::telemetry::Telemetry;
 use hearthline_sandbox::otlp;
+use reqwest::Method;
 use serde_json::Value;
 use sha2::{Digest, Sha256, Sha512};
 use sqlx::{Connection, Row};
@@ -24,6 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 /// A word of no language, in every name, address and text of the week.
 const RARE: &str = "Zqxjvkwyb";
@@ -349,4 +352,109 @@ async fn a_destroyed_key_ends_it(needles: &Needles, folder: &Path) {
     hub.stop().await;
     nothing_in("at last", &search(&keys, folder));
     nothing_in("at last", &search(needles, folder));
+}
+
+fn two_days_ago() -> jiff::civil::Date {
+    let today = london_date(hearthline_eventing::now_us()).expect("in the calendar");
+    today.yesterday().and_then(jiff::civil::Date::yesterday).expect("in the calendar")
+}
+
+/// A day's attendance and emergency admission of somebody whom no register knows, and their discharge.
+fn stay(n: u32, number: &str, address: &str) -> Vec<String> {
+    let segments = |trigger: &str, at: &str, class: &str, method: &str| {
+        format!(
+            "MSH|^~\\&|PAS|RHM|HL|ZH100|{at}||ADT^{trigger}|{n}{trigger}|P|2.4\rEVN||{at}|||{at}\r\
+             PID|||ZQX44{n}7781^^^RHM^MR~{number}^^^NHS^NH||{RARE}^Wilhelmina{n}||19310507|F|||{address}||02380999{n}42\rNK1||{RARE}^Ottokar\r\
+             PV1||{class}||{method}|||||||||||||||ZQV55{n}8812\r"
+        )
+    };
+    let day = two_days_ago();
+    let at = |time: &str| format!("{}{time}", day.strftime("%Y%m%d"));
+    vec![segments("A04", &at("0910"), "E", ""), segments("A01", &at("1305"), "I", "21"), segments("A03", &at("1850"), "I", "21")]
+}
+
+#[test]
+fn homes_that_are_not_live_have_admissions_and_no_identifier_leaves_the_inbox() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    // What any thread logs, not only what answers requests.
+    let log = Log::default();
+    let writer = log.clone();
+    let settings = config(SMALL, folder.path()).telemetry;
+    let telemetry = Telemetry::start_logging_to(&settings, BoxMakeWriter::new(move || writer.clone())).expect("telemetry starts");
+    let mut threads = tokio::runtime::Builder::new_multi_thread();
+    telemetry.attach(threads.worker_threads(2).enable_all());
+    let threads = threads.build().expect("threads");
+    threads.block_on(async { tokio::spawn(homes_have_admissions(folder, log)).await.expect("it does not panic") });
+}
+
+async fn homes_have_admissions(folder: tempfile::TempDir, log: Log) {
+    let hub = Running::start(SMALL, folder.path(), false).await;
+    let csv = "ods_code,name,address_line_1,town,postcode,beds,home_type,controller_ods,live_from\nVLZ01,Oak Lodge,12 High Street,Southampton,SO16 6YD,30,nursing,AZ100,\n";
+    let request = hub.request(Method::POST, "/registers/homes").bearer_auth(hub.token(Role::Operator)).header("idempotency-key", "homes");
+    let answer = Answer::of(request.header("content-type", "text/csv").body(csv)).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let home = answer.body["rows"][0]["id"].as_str().expect("an id").to_owned();
+    hub.settled().await;
+
+    let numbers = ["9990000018", "9990000026"];
+    let (at_home, elsewhere) = (stay(1, numbers[0], "Room 3^Oak Lodge^Southampton^^SO16 6YD"), stay(2, numbers[1], "9 Zqxjv Crescent^^Southampton^^SO99 9ZQ"));
+    let mut needles = Needles::new();
+    for digits in numbers {
+        number(&mut needles, &NhsNumber::parse(digits).expect("a number").formatted(), digits);
+        needles.add("an NHS number", digits);
+    }
+    needles.add("the rare word", RARE);
+    for n in 1..=2 {
+        needles.add("a given name", format!("Wilhelmina{n}"));
+        needles.add("a hospital number", format!("ZQX44{n}7781"));
+        needles.add("a visit number", format!("ZQV55{n}8812"));
+        needles.add("a telephone number", format!("02380999{n}42"));
+    }
+    for (kind, value) in [("a name of kin", "Ottokar"), ("an address", "Zqxjv Crescent"), ("a private postcode", "SO99 9ZQ")] {
+        needles.add(kind, value);
+    }
+    needles.add_alone("a date of birth", "19310507");
+    let mut sender = Sender::connect(hub.mllp).await;
+    for message in at_home.iter().chain(&elsewhere) {
+        assert!(!needles.find(message.as_bytes()).is_empty(), "every message is full of it");
+        let (reply, said) = sender.exchange(message.as_bytes()).await;
+        assert!(reply.code.is_accept(), "{said}");
+    }
+    hub.settled().await;
+
+    // The home has its admission, wherever one looks for it, and it is nobody's.
+    let store = |name: &str| hub.ops.services.iter().find(|service| service.name == name).expect("a service").kernel.store.clone();
+    let opened = store("pas-gateway").query("select name from events order by position", &[]).await.expect("read");
+    assert_eq!(opened.iter().map(|row| row.text(0)).collect::<Vec<_>>(), ["VisitOpened", "VisitTransferred", "VisitClosed"]);
+    let live = store("kpi-projection").query("select live_from is null from homes", &[]).await.expect("read");
+    assert!(live.len() == 1 && live[0].flag(0), "the home is not live");
+    let visits =
+        store("kpi-projection").query("select home_id, resident_id is null, inpatient_at is not null, admission_method from visits", &[]).await.expect("read");
+    let visits: Vec<_> = visits.iter().map(|row| (HomeId::from_bytes(row.id(0)).to_string(), row.flag(1), row.flag(2), row.text(3).to_owned())).collect();
+    assert_eq!(visits, [(home, true, true, "21".to_owned())]);
+    let day = two_days_ago();
+    let kpi = hub.get(Role::Analyst, &format!("/kpi?from={day}&to={}", day.tomorrow().expect("in the calendar"))).await;
+    assert_eq!(kpi.status, 200, "{}", kpi.text);
+    let measures = kpi.body["measures"].as_array().expect("measures");
+    for id in ["ed_attendances", "emergency_admissions"] {
+        let measure = measures.iter().find(|measure| measure["id"] == id).expect("in the catalogue");
+        assert!(measure["by"]["home_level"] == 1 && measure["value"] == 1, "{measure}");
+    }
+    nothing_said("in the figures", &needles.find(kpi.text.as_bytes()));
+
+    // The events as they are on the topic, the metrics, the log with every line it can write, and every file there is.
+    for event in store("pas-gateway").read_all(0, 1_000).await.expect("read") {
+        nothing_said("in an event", &needles.find(&event.payload));
+    }
+    nothing_said("in the metrics", &needles.find(hub.metrics().await.as_bytes()));
+    nothing_in("while it runs", &search(&needles, folder.path()));
+    nothing_said("in the log of requests", &needles.find(&hub.log.bytes()));
+    hub.stop().await;
+    let log = log.bytes();
+    assert!(log.windows(5).any(|word| word == b"DEBUG"), "the log tells everything it can: {}", String::from_utf8_lossy(&log));
+    nothing_said("in the log", &needles.find(&log));
+    nothing_in("in the data folder", &search(&needles, folder.path()));
+    let mut open = Needles::new();
+    open.add("the home's name", "Oak Lodge");
+    assert!(!search(&open, folder.path()).is_empty(), "the search sees what is there");
 }

@@ -51,8 +51,9 @@ pub enum Outcome {
 /// Acknowledgements are short; a longer answer is none.
 const REPLY_BYTES_MAX: usize = 64 * 1024;
 
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+/// `Sync` so that what sends can be a task of its own.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Sync {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + Sync> Stream for S {}
 
 struct Connected {
     stream: Box<dyn Stream>,

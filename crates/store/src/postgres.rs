@@ -9,7 +9,9 @@ use crate::writer::{Begun, Exclusive, Writer, WriterConn, WriterHandle};
 use crate::{Faults, recorded, schema};
 use async_trait::async_trait;
 use hearthline_contracts::topics::Topic;
-use hearthline_eventing::{Answer, Committed, Conn, DbError, Dialect, Kind, Recorded, Row, Script, Statement, Store, StoreError, StoredBlob, Unit, Value, View};
+use hearthline_eventing::{
+    Answer, Committed, Conn, DbError, Dialect, Kind, Recorded, Row, Script, Statement, Store, StoreError, StoredBlob, Unit, Value, View,
+};
 use hearthline_nhs::StreamId;
 use sqlx::encode::IsNull;
 use sqlx::postgres::types::Oid;

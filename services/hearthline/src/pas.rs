@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use hearthline_interop::hl7v2::{Adt, Message, Scrubber, batch};
 use hearthline_nhs::OdsCode;
-use hearthline_pas_gateway::explain::{Explanation, explain};
+use hearthline_pas_gateway::explain::{Explanation, FieldRead, explain};
 use hearthline_pas_gateway::peer::{Peer, Sends, sending};
 use hearthline_pas_gateway::profile::{Profile, ProfileStatus};
 use hearthline_pas_gateway::sheet::spec;
@@ -145,7 +145,7 @@ pub struct MessagesArgs {
     nhs_number: Option<String>,
     #[arg(long)]
     reason: Option<String>,
-    /// received, interpreted, held, ignored, refused, duplicate or shadow.
+    /// received, interpreted, held, ignored, refused, duplicate or shadow; of sent ones sending, sent, refused, unconfirmed or unsent.
     #[arg(long)]
     outcome: Option<String>,
     /// RFC 3339.
@@ -231,7 +231,7 @@ pub async fn command(config: &Config, command: PasCommand, as_json: bool) -> any
         PasCommand::ShadowReport { peer, from, to } => {
             let query = query(&[("from", from.as_deref()), ("to", to.as_deref())]);
             let answer = client()?.get(&format!("/pas/peers/{}/shadow-report{query}", escaped(&peer))).await?;
-            let text = format!("{answer:#}");
+            let text = shadow_report(&answer);
             say(answer, text);
         }
         PasCommand::Promote { peer, from, reason } => {
@@ -363,12 +363,22 @@ fn explained(explanation: &Explanation) -> anyhow::Result<String> {
         ));
     }
     lines.push(format!("  visit         {visit}"));
-    lines.extend(
-        fields.iter().map(|f| format!("  {:<13} {} {:?} -> {} ({})", f.item.name(), f.path, f.raw, if f.code.is_empty() { "no code" } else { &f.code }, f.how)),
-    );
+    lines.extend(fields.iter().map(field));
     lines.push(format!("  events        {}", if events.is_empty() { "none".to_owned() } else { events.join(", ") }));
     lines.extend(warnings.iter().map(|w| format!("  warning       {w}")));
     Ok(lines.join("\n"))
+}
+
+/// One field: where it stands, what was sent and what is made of it.
+fn field(read: &FieldRead) -> String {
+    let FieldRead { item, path, raw, code, how } = read;
+    let name = item.name();
+    match (item.is_personal(), code.is_empty()) {
+        (true, _) => format!("  {name:<13} {path} ends in {:?}; the rest is not shown", raw.trim_start_matches('…')),
+        (false, true) => format!("  {name:<13} {path} {raw:?} is left out ({how})"),
+        (false, false) if code == raw => format!("  {name:<13} {path} {raw:?} ({how})"),
+        (false, false) => format!("  {name:<13} {path} {raw:?} means {code} ({how})"),
+    }
 }
 
 fn scrub(input: &Path, output: &Path) -> anyhow::Result<ExitCode> {
@@ -429,6 +439,35 @@ async fn load(config: &Config, file: &Path, as_json: bool) -> anyhow::Result<Exi
     Ok(if refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
 }
 
+fn shadow_report(answer: &Value) -> String {
+    let word = |name: &str| answer[name].as_str().map_or_else(|| answer[name].to_string(), str::to_owned);
+    let mut text = format!(
+        "{} ({}) is {}: {} messages from {} to {}, {} of them repeats\n",
+        word("peer"),
+        word("facility_ods"),
+        word("mode"),
+        word("messages"),
+        word("from"),
+        word("until"),
+        word("duplicates")
+    );
+    for (title, list, columns) in [
+        ("What became of them", "outcomes", &["kind", "state", "effect", "why", "count"][..]),
+        ("Events that would have been", "events", &["what", "count"]),
+        ("Without an effect", "without_effect", &["what", "count"]),
+        ("Refused", "refused", &["what", "count"]),
+        ("Codes that no table knows: add them to [codes.…] of the profile", "unmapped", &["table", "field", "value", "count"]),
+        ("What its connections do wrong", "quirks", &["name", "count", "last_at", "problem", "advice"]),
+        ("By day", "days", &["day", "messages", "expected"]),
+    ] {
+        text.push_str(&format!("\n{title}\n{}\n", table(answer, list, columns)));
+    }
+    for note in answer["notes"].as_array().into_iter().flatten() {
+        text.push_str(&format!("\nNote: {}\n", note.as_str().unwrap_or_default()));
+    }
+    text
+}
+
 /// A message segment by segment, after what is known of it.
 fn shown(answer: &Value) -> String {
     let mut lines = Vec::new();
@@ -446,4 +485,19 @@ fn escaped(text: &str) -> String {
 fn query(fields: &[(&str, Option<&str>)]) -> String {
     let parts: Vec<String> = fields.iter().filter_map(|(name, value)| Some(format!("{name}={}", escaped((*value)?)))).collect();
     if parts.is_empty() { String::new() } else { format!("?{}", parts.join("&")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hearthline_pas_gateway::national::Item;
+
+    #[test]
+    fn a_field_of_a_checked_message_is_said_plainly() {
+        let read = |item, path: &str, raw: &str, code: &str, how| field(&FieldRead { item, path: path.into(), raw: raw.into(), code: code.into(), how });
+        assert_eq!(read(Item::VisitNumber, "PV1-19", "…23", "", "as sent").trim(), "visit-number  PV1-19 ends in \"23\"; the rest is not shown");
+        assert_eq!(read(Item::Class, "PV1-2", "I", "inpatient", "a national code").trim(), "class         PV1-2 \"I\" means inpatient (a national code)");
+        assert_eq!(read(Item::AdmissionMethod, "PV1-4", "21", "21", "a national code").trim(), "admission-method PV1-4 \"21\" (a national code)");
+        assert_eq!(read(Item::AdmissionMethod, "PV1-4", "EMER", "", "not known").trim(), "admission-method PV1-4 \"EMER\" is left out (not known)");
+    }
 }

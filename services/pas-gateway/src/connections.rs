@@ -111,6 +111,8 @@ struct Inner {
     next: AtomicU64,
     open: Mutex<BTreeMap<u64, Arc<Entry>>>,
     ended: Mutex<HashMap<Option<Arc<str>>, VecDeque<ConnectionReport>>>,
+    /// The highest MSH-13 of each peer.
+    numbers: Mutex<HashMap<Arc<str>, u64>>,
     meters: Arc<Meters>,
 }
 
@@ -191,6 +193,34 @@ impl Connections {
                 other.tell(Ended::Superseded(by.remote));
             }
         }
+    }
+
+    /// A message came with this MSH-13. Numbers that are left out are a quirk of the connection; 0 and 1 begin anew, and what is not
+    /// higher came before. It is told, and nothing is done about it: what MSH-13 counts differs between senders.
+    pub(crate) fn numbered(&self, entry: &Entry, number: u64) {
+        let Some(peer) = entry.peer() else { return };
+        let mut numbers = lock(&self.0.numbers);
+        let highest = numbers.entry(peer).or_insert(number);
+        let skips = number > highest.saturating_add(1) && number > 1;
+        *highest = if number <= 1 { number } else { number.max(*highest) };
+        drop(numbers);
+        if skips {
+            entry.quirk(Quirk::SequenceGap);
+        }
+    }
+
+    /// What a peer's connections did that they should not, the open ones and the last of those that ended.
+    pub fn quirks_of(&self, peer: &str) -> Vec<QuirkReport> {
+        let mut all: BTreeMap<&'static str, QuirkReport> = BTreeMap::new();
+        for quirk in self.reports().into_iter().filter(|report| report.peer.as_deref() == Some(peer)).flat_map(|report| report.quirks) {
+            all.entry(quirk.name)
+                .and_modify(|sum| {
+                    sum.count += quirk.count;
+                    sum.last_at = sum.last_at.clone().max(quirk.last_at.clone());
+                })
+                .or_insert(quirk);
+        }
+        all.into_values().collect()
     }
 
     /// Ends the oldest connection that has never sent a frame, to make way for a new one; whether there was one.

@@ -290,13 +290,16 @@ fn fields(message: &Message<'_>, profile: &Profile, warnings: &mut Vec<String>) 
 }
 
 /// A code is short; anything else may be about a person.
-fn shown(item: Item, raw: &str) -> String {
+pub(crate) fn shown(item: Item, raw: &str) -> String {
     if item.is_personal() {
         let end: String = raw.chars().rev().take(2).collect::<Vec<_>>().into_iter().rev().collect();
         return format!("…{end}");
     }
-    let length = raw.chars().count();
-    if length > 20 { format!("(text of {length} characters)") } else { raw.to_owned() }
+    if raw.chars().count() > 20 { of_length(raw) } else { raw.to_owned() }
+}
+
+pub(crate) fn of_length(raw: &str) -> String {
+    format!("(text of {} characters)", raw.chars().count())
 }
 
 fn time(adt: &Adt<'_>, reading: &Reading, warnings: &mut Vec<String>) -> Option<Time> {

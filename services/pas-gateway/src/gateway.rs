@@ -1,7 +1,7 @@
 //! What a message means here and now: who and where the patient is, which visit it speaks of, and what follows.
 
 use crate::connections::Connections;
-use crate::domain::decide::decide;
+use crate::domain::decide::{absorb, decide};
 use crate::domain::events::Event;
 use crate::domain::place::{HomeAddress, Signs, place};
 use crate::domain::rejection::Rejection;
@@ -45,12 +45,21 @@ pub struct Keys {
     pub retired_visit: Option<[u8; 16]>,
     /// Of a visit without a number: patient and admission.
     pub admission: Option<([u8; 16], i64)>,
-    /// Names that such a visit had before its patient was merged.
+    /// What else that patient is called.
+    pub also_called: Vec<[u8; 16]>,
+    /// Other names of such a visit: by what else its patient is called, or was called before a merge.
     pub former: Vec<[u8; 16]>,
     /// Of a merge: a facility's identifier that goes, and the one that stays.
     pub edges: Vec<([u8; 16], [u8; 16])>,
-    /// The merge goes round in a circle with earlier ones.
+    /// What stays by the merge went by an earlier one.
     pub is_cycle: bool,
+}
+
+impl Keys {
+    /// Every name of the visit that the message speaks of, and of the one that becomes part of it.
+    pub fn visits(&self) -> impl Iterator<Item = [u8; 16]> {
+        self.visit.into_iter().chain(self.retired_visit).chain(self.former.iter().copied())
+    }
 }
 
 /// Who a patient is to the directory.
@@ -78,6 +87,14 @@ pub struct VisitWork {
     pub is_renamed: bool,
 }
 
+/// The end of a visit that becomes part of another (A42).
+#[derive(Debug, Clone)]
+pub struct Retired {
+    pub stream: StreamId,
+    pub expected: u64,
+    pub events: Vec<Event>,
+}
+
 /// What follows from a message.
 #[derive(Debug, Clone)]
 pub struct Verdict {
@@ -88,9 +105,11 @@ pub struct Verdict {
     pub resident: Option<ResidentId>,
     /// The visit it speaks of.
     pub visit: Option<VisitWork>,
+    /// The visit that is part of that one from now on, where it has a stream of its own.
+    pub retired: Option<Retired>,
     /// A report about a person, and the claim that lets it be made once.
     pub report: Option<(Event, Option<[u8; 16]>)>,
-    /// It waits for its visit to be opened.
+    /// It waits for its visit to be opened, or for a message that says whose that is.
     pub waits: bool,
 }
 
@@ -134,7 +153,7 @@ impl Verdict {
     }
 
     fn row(state: &'static str, why: &str) -> Self {
-        Verdict { state, why: why.to_owned(), resident: None, visit: None, report: None, waits: false }
+        Verdict { state, why: why.to_owned(), resident: None, visit: None, retired: None, report: None, waits: false }
     }
 
     /// Something beyond keeping the row follows.
@@ -142,9 +161,15 @@ impl Verdict {
         self.state != HELD || self.report.is_some() || self.visit.as_ref().is_some_and(|v| !v.events.is_empty())
     }
 
+    /// A visit can be found from now on by a name by which it could not before.
+    pub fn opens(&self, keys: &Keys) -> bool {
+        self.visit.as_ref().is_some_and(|visit| visit.is_new || visit.is_renamed || keys.retired_visit.is_some())
+    }
+
     /// What follows, in order.
     pub fn events(&self) -> impl Iterator<Item = &Event> {
-        self.visit.iter().flat_map(|visit| &visit.events).chain(self.report.iter().map(|(event, _)| event))
+        let retired = self.retired.iter().flat_map(|retired| &retired.events);
+        self.visit.iter().flat_map(|visit| &visit.events).chain(retired).chain(self.report.iter().map(|(event, _)| event))
     }
 }
 
@@ -174,6 +199,10 @@ impl Gateway {
         let number = reading.patient.nhs_number.as_ref();
         let patient = |key: &str| lasting.patient(&reading.peer.facility_ods, key);
         let admission = reading.admission.as_ref().map(|(key, at_us)| (patient(key), *at_us));
+        let mut edges: Vec<(String, String)> = reading.merged.iter().flat_map(|merged| merged.edges()).collect();
+        if let (Matter::Merge { retired }, Some(survivor)) = (&reading.matter, number) {
+            edges.extend(retired.iter().filter(|number| *number != survivor).map(|number| (number.as_str().to_owned(), survivor.as_str().to_owned())));
+        }
         Keys {
             person: number.map(|n| lasting.number(n)),
             born: number.zip(reading.patient.date_of_birth.as_ref()).map(|(n, born)| lasting.born(n, born)),
@@ -183,8 +212,9 @@ impl Gateway {
             },
             retired_visit: reading.retired_visit.as_ref().map(|v| lasting.visit(&reading.peer.facility_ods, v)),
             admission,
+            also_called: reading.also_called.iter().map(|key| patient(key)).collect(),
             former: Vec::new(),
-            edges: reading.merged.iter().flat_map(|merged| merged.edges()).map(|(retired, survivor)| (patient(&retired), patient(&survivor))).collect(),
+            edges: edges.into_iter().map(|(retired, survivor)| (patient(&retired), patient(&survivor))).collect(),
             is_cycle: false,
             retired: match &reading.matter {
                 Matter::Merge { retired } => retired.iter().map(|n| lasting.number(n)).collect(),
@@ -200,10 +230,13 @@ impl Gateway {
             Matter::Nothing(why) => Verdict::row(IGNORED, why),
             Matter::Merge { .. } => on_merge(lasting, reading, keys, known, who),
             Matter::Person => on_person(lasting, reading, known, who),
-            Matter::Visit(_) => on_visit(lasting, reading, known, visit, who),
+            Matter::Visit(_) => on_visit(reading, keys, known, visit, who),
         };
         if let Who::Resident { id, .. } = who {
             verdict.resident = Some(id);
+            if matches!(reading.matter, Matter::Visit(_)) {
+                verdict.report = death(lasting, reading, known, id);
+            }
         }
         if reading.patient.death_contradicted {
             verdict.note(DEATH_CONTRADICTED);
@@ -223,11 +256,13 @@ fn who(keys: &Keys, known: &Known) -> Who {
     Who::Resident { id: person.id, home: person.home, confidence }
 }
 
-fn on_visit(lasting: &Lasting, reading: &Reading, known: &Known, found: Option<&KnownVisit>, who: Who) -> Verdict {
+fn on_visit(reading: &Reading, keys: &Keys, known: &Known, found: Option<&KnownVisit>, who: Who) -> Verdict {
     let Some(reported) = reading.reported() else { return Verdict::row(IGNORED, "an event that is not interpreted") };
     let subject = match who {
         Who::Resident { id, home, confidence } => Some(Subject::Resident { id, home, confidence }),
-        Who::Stranger | Who::Disagrees => home_of(reading, known),
+        // What waits for the same visit may say whose it is.
+        Who::Stranger => keys.visits().find_map(|tag| known.expected.get(&tag).copied()).or_else(|| home_of(reading, known)),
+        Who::Disagrees => home_of(reading, known),
     };
     let unknown = Visit::default();
     let (stream, visit, expected) = match found {
@@ -237,33 +272,54 @@ fn on_visit(lasting: &Lasting, reading: &Reading, known: &Known, found: Option<&
     // A visit that was only given a stream to be is not there yet.
     let is_new = expected == 0;
     let is_renamed = found.is_some_and(|found| found.is_renamed);
-    let stranger = if who == Who::Disagrees { "the date of birth is not the resident's" } else { "nobody of the directory" };
+    let is_move = reported.report == Report::Move;
     if subject.is_none() && is_new {
-        return Verdict::row(HELD, stranger);
+        let stranger = if who == Who::Disagrees { "the date of birth is not the resident's" } else { "nobody of the directory" };
+        // Nothing but its visit can tell whose such a message is.
+        let is_tied_by_visit = reading.patient.nhs_number.is_none() || is_move || keys.retired_visit.is_some();
+        return Verdict { waits: is_tied_by_visit && reading.visit.is_some(), ..Verdict::row(HELD, stranger) };
     }
-    let is_known = matches!(subject, Some(Subject::Resident { .. })) || visit.resident().is_some();
+    let resident = match subject {
+        Some(Subject::Resident { id, .. }) => Some(id),
+        Some(Subject::Home { .. }) | None => None,
+    };
+    let is_known = resident.is_some() || (visit.resident().is_some() && !is_move);
+    let mut work = VisitWork { stream, expected, events: Vec::new(), is_new, is_renamed };
     let mut verdict = match decide(visit, &reported, subject.as_ref()) {
         Ok(events) => {
-            let work = Some(VisitWork { stream, expected, events, is_new, is_renamed });
-            let (state, why) = if is_known { (INTERPRETED, "") } else { (HELD, HOME_LEVEL) };
-            let mut verdict = Verdict { visit: work, ..Verdict::row(state, why) };
+            work.events = events;
+            let mut verdict = match (is_known, is_move) {
+                (true, _) => Verdict::row(INTERPRETED, ""),
+                // Should they become a resident, the visit is theirs.
+                (false, true) => Verdict::row(HELD, MOVED_AWAY),
+                (false, false) => Verdict::row(HELD, HOME_LEVEL),
+            };
             if let Some(why) = visit.contradiction(&reported.statement(subject.as_ref())) {
                 verdict.note(why);
             }
             verdict
         }
-        Err(rejection @ Rejection::NotOpened) if reading.visit.is_some() => Verdict { waits: true, ..Verdict::row(HELD, rejection.why()) },
-        Err(Rejection::NotOpened) => Verdict::row(if is_known { IGNORED } else { HELD }, "it names no visit"),
+        Err(rejection @ Rejection::NotOpened) if reading.visit.is_some() => return Verdict { waits: true, ..Verdict::row(HELD, rejection.why()) },
+        Err(Rejection::NotOpened) => return Verdict::row(if is_known { IGNORED } else { HELD }, "it names no visit"),
+        // The visit goes by another number all the same.
+        Err(_) if is_known && keys.retired_visit.is_some() => Verdict::row(INTERPRETED, ""),
         Err(rejection) => {
-            let work = Some(VisitWork { stream, expected, events: Vec::new(), is_new: false, is_renamed });
             // A stranger's message stays, so that it can still be theirs once they are known.
             let (state, why) = if is_known { (IGNORED, rejection.why()) } else { (HELD, HOME_LEVEL) };
-            Verdict { visit: work, ..Verdict::row(state, why) }
+            Verdict::row(state, why)
         }
     };
-    if let Who::Resident { id, .. } = who {
-        verdict.report = death(lasting, reading, known, id);
+    work.is_new &= !work.events.is_empty();
+    let other = keys.retired_visit.and_then(|tag| known.visits.get(&tag)).filter(|other| other.stream != stream && other.version > 0);
+    if let Some(other) = other {
+        let visit = work.events.iter().fold(visit.clone(), Visit::evolve);
+        if let Ok((kept, gone)) = absorb(&visit, &other.visit, &reported) {
+            work.events.extend(kept);
+            verdict.retired = Some(Retired { stream: other.stream, expected: other.version, events: gone });
+        }
     }
+    verdict.visit = Some(work);
+    verdict.resident = resident;
     verdict
 }
 
@@ -277,7 +333,7 @@ fn on_person(lasting: &Lasting, reading: &Reading, known: &Known, who: Who) -> V
 
 fn on_merge(lasting: &Lasting, reading: &Reading, keys: &Keys, known: &Known, who: Who) -> Verdict {
     if keys.is_cycle {
-        return Verdict::row(HELD, "it merges in a circle with earlier merges: a person must say who stays");
+        return Verdict::row(HELD, MERGE_CYCLE);
     }
     let Who::Resident { id: survivor, .. } = who else { return Verdict::row(HELD, "nobody of the directory") };
     let retired = keys.retired.iter().filter_map(|tag| known.persons.get(tag)).map(|person| person.id).find(|id| *id != survivor);
@@ -334,4 +390,6 @@ fn home_of(reading: &Reading, known: &Known) -> Option<Subject> {
     place(None, &signs, &homes).map(|place| place.subject())
 }
 
+const MERGE_CYCLE: &str = "a merge cycle: the identifier that stays was merged into the one that goes; a person must say which stays";
+const MOVED_AWAY: &str = "its visit is of somebody whom the directory does not know";
 const HOME_LEVEL: &str = "a visit from a home, of somebody whom the directory does not know";

@@ -16,17 +16,14 @@
 //! settled from the state that it was judged in or not at all, so one of them gets through. Homes and their addresses are handled in the
 //! same way.
 //!
-//! **A visit's opening and what waits for it** are one after the other where both are read by the interpreter, which takes the
-//! messages of a visit in their order. A look for held messages may open the visit at the same time, so whoever makes a row wait looks
-//! for the visit again, and whoever opens a visit looks for what waits; what a process that ended in between left undone is found when
-//! the interpreter starts, and once a minute ([`Gateway::examine_overlooked`]).
+//! What waits for a visit is in [`crate::waiting`].
 
 use crate::domain::Moment;
 use crate::domain::events::Event;
 use crate::gateway::{Gateway, HELD, Keys, RECEIVED, Verdict};
 use crate::known::KnownVisit;
 use crate::reading::{self, Reading};
-use crate::tags::{DEATH, Daily, Lasting, PATIENT_ALIAS, VISIT, WAITING, key_names, lasting_claim, message_claim, message_key_name};
+use crate::tags::{DEATH, Daily, Lasting, PATIENT_ALIAS, VISIT, WAITING, WAITING_ALSO, key_names, lasting_claim, message_claim, message_key_name};
 use crate::wire;
 use bytes::Bytes;
 use hearthline_eventing::{Access, Actor, Answer, Cause, ClaimRule, InboxChange, NotNow, Occurred, Settled, Unit, Value, now_us, query_among, seal};
@@ -36,7 +33,7 @@ use std::borrow::Cow;
 
 pub const MEDIA_TYPE: &str = "x-application/hl7-v2+er7";
 pub(crate) const ATTEMPTS_MAX: u32 = 8;
-const PAGE_ROWS: u32 = 1_000;
+pub(crate) const PAGE_ROWS: u32 = 1_000;
 
 /// A row's message, opened.
 #[derive(Debug)]
@@ -86,10 +83,16 @@ impl Gateway {
                 unit.claims.push(lasting_claim(VISIT, key, &[], visit.stream, ClaimRule::Unique));
             }
             blob_of = Some(visit.stream);
-            // The visit goes by this name as well from now on, whatever had it; and by the one that it takes over.
-            let renamed = row.keys.visit.filter(|_| visit.is_renamed && !visit.is_new);
-            for name in renamed.into_iter().chain(row.keys.retired_visit) {
-                unit.claims.push(lasting_claim(VISIT, name, &[], visit.stream, ClaimRule::Replace));
+            // The visit goes by this name as well from now on, whatever had it; and by those that it takes over.
+            let mut names: Vec<[u8; 16]> = row.keys.visit.filter(|_| visit.is_renamed && !visit.is_new).into_iter().chain(row.keys.retired_visit).collect();
+            if let Some(retired) = &verdict.retired {
+                let events = retired.events.iter().map(|event| wire::encode(event, occurred(&row.reading.at))).collect();
+                unit.writes.push(composer.write(retired.stream, retired.expected, events, &cause(retired.stream), now).await?);
+                names.extend(self.names_of(retired.stream).await?.into_iter().filter(|name| row.keys.retired_visit != Some(*name)));
+            }
+            unit.claims.extend(names.iter().map(|name| lasting_claim(VISIT, *name, &[], visit.stream, ClaimRule::Replace)));
+            if visit.is_new || visit.is_renamed {
+                unit.claims.extend(row.keys.former.iter().map(|name| lasting_claim(VISIT, *name, &[], visit.stream, ClaimRule::KeepFirst)));
             }
         }
         for (retired, survivor) in row.keys.edges.iter().filter(|(retired, survivor)| !row.keys.is_cycle && retired != survivor) {
@@ -111,9 +114,10 @@ impl Gateway {
         if let Some(stream) = blob_of {
             unit.blobs.push(composer.blob(row.id, stream, MEDIA_TYPE, &row.raw, now).await?);
         }
-        // A visit that is to become part of another was most likely told of first.
-        if let Some(visit) = row.keys.retired_visit.or(row.keys.visit).filter(|_| verdict.waits) {
-            unit.claims.push(message_claim(WAITING, &row.id, &[], visit, ClaimRule::KeepFirst, (now, self.kept_days)));
+        if verdict.waits {
+            for (scope, visit) in [WAITING, WAITING_ALSO].into_iter().zip(row.keys.visits()) {
+                unit.claims.push(message_claim(scope, &row.id, &[], visit, ClaimRule::KeepFirst, (now, self.kept_days)));
+            }
         }
         let effect = unit.writes.iter().flat_map(|write| &write.events).map(|event| event.name).collect::<Vec<_>>().join(",");
         unit.inbox.push(InboxChange::Settle(Box::new(Settled {
@@ -128,18 +132,6 @@ impl Gateway {
             moved: blob_of.is_some(),
         })));
         Ok(unit)
-    }
-
-    /// Looks at what waits for a visit, in its own time order.
-    pub(crate) async fn examine_waiting(&self, visit: [u8; 16]) -> Result<(), NotNow> {
-        let sql = "select inbox.id from claims join inbox on inbox.id = claims.key where claims.owner = $1 and claims.scope = $2 and inbox.state = $3 order by inbox.occurred_at, inbox.seq";
-        self.examine_all(sql, &[visit.into(), WAITING.into(), HELD.into()]).await
-    }
-
-    /// Looks at what waits for a visit that is open: what a process that ended left undone.
-    pub async fn examine_overlooked(&self) -> Result<(), NotNow> {
-        let sql = "select inbox.id from claims w join claims v on v.scope = $1 and v.key = w.owner join inbox on inbox.id = w.key and inbox.state = $2 where w.scope = $3 order by inbox.occurred_at, inbox.seq";
-        self.examine_all(sql, &[VISIT.into(), HELD.into(), WAITING.into()]).await
     }
 
     /// Looks at every held message about a person, under each living day's key, in the messages' own time order.
@@ -179,7 +171,7 @@ impl Gateway {
         Ok(if rows.iter().any(|row| row.text(1) == RECEIVED) { Looked::Again } else { Looked::Over })
     }
 
-    async fn examine_all(&self, sql: &str, args: &[Value]) -> Result<(), NotNow> {
+    pub(crate) async fn examine_all(&self, sql: &str, args: &[Value]) -> Result<(), NotNow> {
         for row in self.kernel.store.query(sql, args).await? {
             self.examine(row.id(0)).await?;
         }
@@ -195,15 +187,18 @@ impl Gateway {
             let known = self.know(&lasting, &[(&row.reading, &row.keys)]).await?;
             let visit = row.keys.visit.and_then(|tag| known.visits.get(&tag));
             let verdict = self.judge(&lasting, &row.reading, &row.keys, &known, visit);
-            if !verdict.acts() {
+            let comes_to_wait = verdict.waits && !self.is_known_to_wait(id, verdict.resident).await?;
+            if !verdict.acts() && !comes_to_wait {
                 return Ok(());
             }
             let now = now_us();
             let unit = self.effect(&row, HELD, &verdict, now, verdict.why.clone()).await?;
             match self.kernel.store.append(unit).await? {
                 Answer::Committed { .. } => {
-                    if let Some(visit) = row.keys.visit.filter(|_| verdict.visit.as_ref().is_some_and(|v| v.is_new)) {
-                        Box::pin(self.examine_waiting(visit)).await?;
+                    if verdict.opens(&row.keys) {
+                        Box::pin(self.examine_waiting(&row.keys)).await?;
+                    } else if comes_to_wait {
+                        Box::pin(self.joined_those_that_wait(&row, &verdict)).await?;
                     }
                     return Ok(());
                 }
@@ -213,7 +208,7 @@ impl Gateway {
         Err(NotNow::Other("a visit kept changing under a held message".to_owned()))
     }
 
-    async fn open_held(&self, lasting: &Lasting, id: [u8; 16]) -> Result<Option<OpenRow>, NotNow> {
+    pub(crate) async fn open_held(&self, lasting: &Lasting, id: [u8; 16]) -> Result<Option<OpenRow>, NotNow> {
         let rows = self.kernel.store.query("select day, sealed, traceparent, peer from inbox where id = $1 and state = $2", &[id.into(), HELD.into()]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         let Some(sealed) = row.opt_blob(1) else { return Ok(None) };
@@ -245,7 +240,8 @@ impl Gateway {
         Ok(OpenRow { id, raw, reading, keys, traceparent: traceparent.map(str::to_owned) })
     }
 
-    /// Destroys the keys of days that are over and deletes their rows; the keys first, so that nothing readable is left behind.
+    /// Destroys the keys of days that are over and deletes their rows; the keys first, so that nothing readable is left behind. A day
+    /// of which something is not interpreted yet stays: it was accepted, and may be a resident's.
     pub async fn sweep(&self, now: i64) -> Result<Unit, NotNow> {
         let today: Date = london_date(now).map_err(|e| NotNow::Other(e.to_string()))?;
         let mut unit = Unit::default();
@@ -257,13 +253,19 @@ impl Gateway {
             if !day.parse::<Date>().is_ok_and(|d| (today - d).get_days() > i32::from(self.kept_days)) {
                 return Ok(unit);
             }
+            before = day.to_owned();
+            let sql = "select count(*) from inbox where day = $1 and state = $2";
+            let waiting = self.kernel.store.query(sql, &[day.into(), RECEIVED.into()]).await?.first().map_or(0, |row| row.int(0));
+            if waiting > 0 {
+                tracing::warn!(day, messages = waiting, "a day is over of which messages are not interpreted: nothing of it is deleted until they are");
+                continue;
+            }
             for name in key_names(day) {
                 let keyring = &self.kernel.composer.keyring;
                 keyring.destroy(keyring.named(&name)).await?;
             }
             tracing::info!(day, "hospital messages of a day that is over were deleted, and their keys destroyed");
             unit.inbox.push(InboxChange::Sweep { day: day.to_owned() });
-            before = day.to_owned();
         }
     }
 }

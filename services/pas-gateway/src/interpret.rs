@@ -53,9 +53,13 @@ impl Leading for Interpreter {
         while !stop.is_cancelled() {
             let seen = committed.borrow_and_update().received;
             let mut done = run.step().await;
+            if done.is_ok() && looked.is_none() {
+                done = self.gateway.examine_awaited().await.and(done);
+            }
             if done.is_ok() && looked.is_none_or(|at| at.elapsed() > OVERLOOKED) {
                 looked = Some(Instant::now());
                 done = self.gateway.examine_overlooked().await.and(done);
+                done = self.gateway.give_up_unanswered(now_us()).await.and(done);
             }
             let wait = match done {
                 Ok(settled) if settled > 0 => continue,
@@ -115,9 +119,10 @@ struct Before {
 
 /// What became of the messages of one visit.
 struct Outcome {
-    tag: Option<[u8; 16]>,
+    /// The visit by its names, the one that it goes by first.
+    names: Vec<[u8; 16]>,
     visit: Option<KnownVisit>,
-    /// Some of them wait for the visit to be opened.
+    /// Some of them came to wait for it.
     waits: bool,
     settled: usize,
     trouble: Result<(), NotNow>,
@@ -153,7 +158,7 @@ impl<'g> Run<'g> {
         self.begin_visits(&page.rows, &mut page.known, &HashSet::new()).await?;
         let before = Before {
             seq: page.rows.last().map_or(0, |row| row.seq),
-            visits: page.rows.iter().filter_map(|row| row.open.keys.visit).collect(),
+            visits: page.rows.iter().flat_map(|row| row.open.keys.visits()).collect(),
             shadowed: std::mem::take(&mut page.shadowed),
         };
         let mut groups: HashMap<Vec<u8>, Vec<Row>> = HashMap::new();
@@ -174,20 +179,23 @@ impl<'g> Run<'g> {
             false => (settling.await, Ok(Page::default())),
         };
         let mut trouble = Ok(());
+        let mut waited_for: HashSet<[u8; 16]> = HashSet::new();
         let mut moved = Vec::with_capacity(outcomes.len());
         for outcome in outcomes {
             settled += outcome.settled;
             trouble = trouble.and(outcome.trouble);
-            moved.extend(outcome.tag.map(|tag| (tag, outcome.visit, outcome.waits)));
+            moved.extend(outcome.names.first().copied().zip(outcome.visit));
+            if outcome.waits {
+                waited_for.extend(outcome.names);
+            }
         }
         trouble?;
         let mut ahead = ahead?;
-        if !ahead.rows.is_empty() || ahead.unreadable > 0 {
-            // It was looked at before these moved on.
-            for (tag, visit, waits) in moved {
-                ahead.known.visits.extend(visit.map(|visit| (tag, visit)));
-                ahead.known.waited_for.extend(waits.then_some(tag));
-            }
+        settled += std::mem::take(&mut ahead.unreadable);
+        // Who waits for whom is read anew.
+        let is_waited_for = |row: &Row| row.open.keys.visits().any(|visit| waited_for.contains(&visit));
+        if !ahead.rows.is_empty() && !ahead.rows.iter().any(is_waited_for) {
+            ahead.known.visits.extend(moved);
             *self.ahead.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(ahead);
         }
         Ok(settled)
@@ -200,11 +208,7 @@ impl<'g> Run<'g> {
         if page.rows.is_empty() {
             return Ok(page);
         }
-        // What comes after a merge is named by it.
-        if let Some(first) = page.rows.iter().position(|row| !row.open.keys.edges.is_empty() || row.open.keys.retired_visit.is_some()) {
-            page.rows.truncate(first + 1);
-            page.is_followed = false;
-        }
+        page.is_followed &= !truncate(&mut page.rows);
         let mut keys: Vec<&mut Keys> = page.rows.iter_mut().map(|row| &mut row.open.keys).collect();
         gateway.follow_merges(lasting, &mut keys).await?;
         page.shadowed = self.shadowed(&page.rows).await?;
@@ -319,9 +323,9 @@ impl<'g> Run<'g> {
 
     /// Settles the messages of one visit in order.
     async fn settle_group(&self, lasting: &Lasting, known: &Known, group: Vec<Row>) -> Outcome {
-        let tag = group.first().and_then(|row| row.open.keys.visit);
-        let visit = tag.and_then(|tag| known.visits.get(&tag)).cloned();
-        let mut outcome = Outcome { tag, visit, waits: false, settled: 0, trouble: Ok(()) };
+        let visit = group.first().and_then(|row| row.open.keys.visit).and_then(|tag| known.visits.get(&tag)).cloned();
+        let names = group.iter().flat_map(|row| row.open.keys.visits()).collect();
+        let mut outcome = Outcome { names, visit, waits: false, settled: 0, trouble: Ok(()) };
         for row in &group {
             let id = row.open.id;
             if let Err(error) = self.settle_row(lasting, known, row, &mut outcome.visit, &mut outcome.waits).await {
@@ -387,18 +391,16 @@ impl<'g> Run<'g> {
         Err(NotNow::Other("a visit kept changing under a message".to_owned()))
     }
 
-    /// What waits and what is waited for find each other (see [`crate::inbox`]).
+    /// What waits and what is waited for find each other (see [`crate::waiting`]).
     async fn after(&self, row: &OpenRow, verdict: &Verdict, known: &Known, waits: &mut bool) -> Result<(), NotNow> {
-        let Some(visit) = row.keys.visit else { return Ok(()) };
         if verdict.waits {
             *waits = true;
-            let sql = "select 1 from claims where scope = $1 and key = $2";
-            let opened = self.gateway.kernel.store.query(sql, &[crate::tags::VISIT.into(), visit.into()]).await?;
-            if !opened.is_empty() {
-                self.gateway.examine(row.id).await?;
-            }
-        } else if (*waits || known.waited_for.contains(&visit)) && verdict.visit.as_ref().is_some_and(|work| work.is_new) {
-            self.gateway.examine_waiting(visit).await?;
+            self.gateway.joined_those_that_wait(row, verdict).await?;
+        } else if *waits && verdict.state == HELD && verdict.visit.is_none() {
+            // What is known was read before those came to wait.
+            self.gateway.examine(row.id).await?;
+        } else if (*waits || row.keys.visits().any(|visit| known.waited_for.contains(&visit))) && verdict.opens(&row.keys) {
+            self.gateway.examine_waiting(&row.keys).await?;
         }
         Ok(())
     }
@@ -433,6 +435,23 @@ impl<'g> Run<'g> {
             Answer::Claimed(_) | Answer::VersionConflict { .. } => Err(NotNow::Other("a row was not settled".to_owned())),
         }
     }
+}
+
+/// Leaves to the next page what is judged by what this one settles; true where there is such.
+fn truncate(rows: &mut Vec<Row>) -> bool {
+    // What comes after a merge is named by it; of a merge of visits both are to be there as well.
+    let merge = rows.iter().position(|row| !row.open.keys.edges.is_empty() || row.open.keys.retired_visit.is_some());
+    let merge = merge.map(|at| if rows[at].open.keys.retired_visit.is_some() { at.max(1) } else { at + 1 });
+    // A visit without a number may be told of under several identifiers of its patient.
+    let mut names: HashMap<([u8; 16], i64), [u8; 16]> = HashMap::new();
+    let twice = rows.iter().position(|row| {
+        let Some((patient, at_us)) = row.open.keys.admission else { return false };
+        let called = row.open.keys.also_called.iter().chain([&patient]);
+        called.fold(false, |twice, tag| twice | (*names.entry((*tag, at_us)).or_insert(patient) != patient))
+    });
+    let cut = merge.into_iter().chain(twice).min();
+    rows.truncate(cut.unwrap_or(rows.len()));
+    cut.is_some()
 }
 
 fn settle(id: [u8; 16], state: &'static str, why: String) -> Settled {

@@ -2,9 +2,10 @@
 
 use crate::domain::place::HomeAddress;
 use crate::domain::state::Visit;
-use crate::gateway::{Gateway, Keys};
+use crate::domain::{Confidence, Subject};
+use crate::gateway::{Gateway, HELD, Keys};
 use crate::reading::Reading;
-use crate::tags::{DEATH, Lasting, PATIENT_ALIAS, RESIDENT_NHS, VISIT, WAITING};
+use crate::tags::{DEATH, Lasting, PATIENT_ALIAS, RESIDENT_NHS, VISIT, WAITING, WAITING_ALSO};
 use crate::wire;
 use bytes::Bytes;
 use hearthline_eventing::{Fact, NotNow, Row, Store, Value, identity, query_among};
@@ -43,6 +44,8 @@ pub struct Known {
     pub homes: HashMap<String, Vec<HomeAddress>>,
     /// Visits that some held message waits for.
     pub waited_for: HashSet<[u8; 16]>,
+    /// Whose such a visit is by what waits for it, where that names a resident.
+    pub expected: HashMap<[u8; 16], Subject>,
 }
 
 impl Gateway {
@@ -50,7 +53,7 @@ impl Gateway {
     pub async fn know(&self, lasting: &Lasting, messages: &[(&Reading, &Keys)]) -> Result<Known, NotNow> {
         let store = self.kernel.store.as_ref();
         let mut known = Known::default();
-        let visits = distinct(messages.iter().flat_map(|(_, keys)| keys.visit.into_iter().chain(keys.retired_visit).chain(keys.former.iter().copied())));
+        let visits = distinct(messages.iter().flat_map(|(_, keys)| keys.visits()));
         let persons = distinct(messages.iter().flat_map(|(_, keys)| keys.person.into_iter().chain(keys.retired.iter().copied())));
         let mut holders = Vec::new();
         for row in claimed(store, RESIDENT_NHS, &persons).await? {
@@ -76,10 +79,7 @@ impl Gateway {
                 known.visits.insert(tag, KnownVisit { is_renamed: true, ..visit });
             }
         }
-        if !visits.is_empty() {
-            let rows = store.query("select distinct owner from claims where scope = $1", &[WAITING.into()]).await?;
-            known.waited_for.extend(rows.iter().map(|row| row.id(0)));
-        }
+        self.read_waiting(&mut known, &visits).await?;
         let mut told = Vec::new();
         for (reading, keys) in messages {
             let Some(person) = keys.person.and_then(|tag| known.persons.get(&tag)) else { continue };
@@ -98,8 +98,9 @@ impl Gateway {
     /// and into whom a merge goes.
     pub(crate) async fn follow_merges(&self, lasting: &Lasting, all: &mut [&mut Keys]) -> Result<(), NotNow> {
         let mut asked: HashSet<[u8; 16]> = HashSet::new();
-        let mut wanted =
-            distinct(all.iter().flat_map(|keys| keys.admission.map(|(patient, _)| patient).into_iter().chain(keys.edges.iter().flat_map(|(a, b)| [*a, *b]))));
+        let mut wanted = distinct(all.iter().flat_map(|keys| {
+            keys.admission.map(|(patient, _)| patient).into_iter().chain(keys.also_called.iter().copied()).chain(keys.edges.iter().flat_map(|(a, b)| [*a, *b]))
+        }));
         let mut into: HashMap<[u8; 16], [u8; 16]> = HashMap::new();
         let store = self.kernel.store.as_ref();
         let mut rounds = 0;
@@ -130,11 +131,36 @@ impl Gateway {
             if let Some((patient, at_us)) = keys.admission {
                 let now = resolve(patient);
                 keys.visit = Some(lasting.admission(&now, at_us));
-                keys.former = asked.iter().filter(|tag| **tag != now && resolve(**tag) == now).map(|tag| lasting.admission(tag, at_us)).collect();
+                let one: HashSet<[u8; 16]> = keys.also_called.iter().map(|tag| resolve(*tag)).chain([now]).collect();
+                let others = keys.also_called.iter().chain(asked.iter().filter(|tag| !keys.also_called.contains(tag)));
+                keys.former = others.filter(|tag| **tag != now && one.contains(&resolve(**tag))).map(|tag| lasting.admission(tag, at_us)).collect();
             }
             for (retired, survivor) in &mut keys.edges {
                 *survivor = resolve(*survivor);
                 keys.is_cycle |= *survivor == *retired;
+            }
+        }
+        Ok(())
+    }
+
+    /// What waits for these visits, and whose they are by that: of several residents the one of whom the earliest message tells.
+    async fn read_waiting(&self, known: &mut Known, visits: &[[u8; 16]]) -> Result<(), NotNow> {
+        let store = self.kernel.store.as_ref();
+        let mut residents: HashMap<[u8; 16], (i64, [u8; 16])> = HashMap::new();
+        for scope in [WAITING, WAITING_ALSO] {
+            let head = "select w.owner, i.resident, i.occurred_at from claims w join inbox i on i.id = w.key and i.state = $2 where w.scope = $1 and w.owner";
+            for row in query_among(store, head, &[scope.into(), HELD.into()], visits, "").await? {
+                known.waited_for.insert(row.id(0));
+                let Some(resident) = row.opt_id(1) else { continue };
+                let earliest = residents.entry(row.id(0)).or_insert((row.int(2), resident));
+                *earliest = (*earliest).min((row.int(2), resident));
+            }
+        }
+        let identities = identity::resolve_many(store, &distinct(residents.values().map(|(_, resident)| *resident))).await?;
+        for (visit, (_, resident)) in residents {
+            if let Some(identity) = identities.get(&resident) {
+                let (id, home) = (ResidentId::from_bytes(identity.id), identity.home.map(HomeId::from_bytes));
+                known.expected.insert(visit, Subject::Resident { id, home, confidence: Confidence::Medium });
             }
         }
         Ok(())

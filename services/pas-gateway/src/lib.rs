@@ -38,6 +38,7 @@ pub mod sheet;
 mod tags;
 pub mod timers;
 pub mod view;
+pub mod waiting;
 pub mod wire;
 
 use gateway::Gateway;

@@ -53,13 +53,17 @@ pub struct LocalId {
 }
 
 impl LocalId {
-    fn of(id: &PatientIdentifier<'_>) -> Self {
+    pub fn of(id: &PatientIdentifier<'_>) -> Self {
         LocalId { value: id.value.to_owned(), authority: id.authority.map(str::to_owned), id_type: id.id_type.map(str::to_owned) }
     }
 
     /// What tells a patient from others of the facility where no NHS number does: as [`Patient::key`] has it.
     pub fn key(&self) -> String {
         format!("{}\0{}", self.value, self.authority.as_deref().unwrap_or_default())
+    }
+
+    fn is_nhs_number(&self) -> bool {
+        NhsNumber::parse(&self.value).is_ok()
     }
 
     /// Same value, and no qualifier that both carry differs.
@@ -139,6 +143,8 @@ pub struct Reading {
     pub retired_visit: Option<VisitName>,
     /// A visit without a number is named by these: the key of the patient, which merges may have changed, and the admission in µs UTC.
     pub admission: Option<(String, i64)>,
+    /// What else the patient of such a visit is called: another message may name it by that.
+    pub also_called: Vec<String>,
     pub merged: Option<Merged>,
     /// DISCHARGE DESTINATION; empty when not sent or not a national code.
     pub destination: String,
@@ -257,10 +263,14 @@ pub fn read_by(message: &Message<'_>, peer: &Peer, profile: &Profile) -> Result<
             (None, None) => None,
         },
         retired_visit: prior.filter(|prior| is_of_two && number.is_some_and(|number| number != *prior)).map(VisitName::numbered),
+        also_called: match &admission {
+            Some((key, _)) => adt.identifiers().map(|id| LocalId::of(&id)).filter(|id| !id.is_nhs_number()).map(|id| id.key()).filter(|k| k != key).collect(),
+            None => Vec::new(),
+        },
         admission,
         merged: matches!(matter, Matter::Merge { .. }).then(|| Merged {
-            survivor: adt.identifiers().map(|id| LocalId::of(&id)).filter(|id| NhsNumber::parse(&id.value).is_err()).collect(),
-            retired: adt.discarded_identifiers().map(|id| LocalId::of(&id)).filter(|id| NhsNumber::parse(&id.value).is_err()).collect(),
+            survivor: adt.identifiers().map(|id| LocalId::of(&id)).filter(|id| !id.is_nhs_number()).collect(),
+            retired: adt.discarded_identifiers().map(|id| LocalId::of(&id)).filter(|id| !id.is_nhs_number()).collect(),
         }),
         destination: coded.national(Item::DischargeDestination),
         matter,

@@ -161,8 +161,8 @@ impl Gateway {
             }
             match self.kernel.store.append(unit).await? {
                 Answer::Committed { .. } => {
-                    if let Some(visit) = open.keys.visit.filter(|_| verdict.visit.as_ref().is_some_and(|work| work.is_new)) {
-                        self.examine_waiting(visit).await?;
+                    if verdict.opens(&open.keys) {
+                        self.examine_waiting(&open.keys).await?;
                     }
                     return Ok(Now::Becomes { state: verdict.state, why: verdict.why.clone(), events });
                 }

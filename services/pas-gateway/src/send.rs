@@ -1,7 +1,8 @@
 //! HL7 going out: recorded before it is sent, and what was said to it afterwards.
 //!
 //! A row is made *sending*, and settles as *sent* (AA, CA), *refused* (AE, AR, CE, CR), *unconfirmed* (nobody said what became of it)
-//! or *unsent* (there was no connection). A process that ends in between leaves *sending*, which is to be read as unconfirmed.
+//! or *unsent* (there was no connection). What a process that ended in between left *sending* becomes *unconfirmed* once no answer
+//! can come any more ([`Gateway::give_up_unanswered`]); it is not sent again by itself.
 //! Whether to send again is the caller's to decide; each attempt has a row of its own.
 
 use crate::gateway::Gateway;
@@ -17,6 +18,9 @@ pub const SENT: &str = "sent";
 pub const REFUSED: &str = "refused";
 pub const UNCONFIRMED: &str = "unconfirmed";
 pub const UNSENT: &str = "unsent";
+
+/// No client waits this long for an answer.
+const UNANSWERED_US: i64 = 10 * 60 * 1_000_000;
 
 /// An attempt to send a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,28 +49,35 @@ impl Gateway {
         Ok(Attempt { id, outcome })
     }
 
+    /// Says of what has been *sending* for too long that nobody knows what became of it.
+    pub async fn give_up_unanswered(&self, now: i64) -> Result<(), NotNow> {
+        let sql = "select id from inbox where state = $1 and received_at < $2";
+        for row in self.kernel.store.query(sql, &[SENDING.into(), (now - UNANSWERED_US).into()]).await? {
+            tracing::warn!("a message was being sent when its process ended; whether it arrived is not known");
+            let why = "its sending was cut short on this side: whether it arrived is not known".to_owned();
+            self.keep(InboxChange::Answered { id: row.id(0), state: UNCONFIRMED, reply: "", why }).await?;
+        }
+        Ok(())
+    }
+
     async fn outgoing(&self, peer: &str, raw: &[u8]) -> Result<InboxRow, NotNow> {
-        let message = Message::parse(raw).map_err(|e| NotNow::Other(format!("a message to be sent is none: {e}")))?;
-        let adt = Adt::of(&message);
+        let (number, control_id, kind) = header(raw)?;
         let now = now_us();
         let day = london_date(now).map_err(|e| NotNow::Other(e.to_string()))?.to_string();
         let id = hearthline_runtime::service::fresh_id();
         let keyring = &self.kernel.composer.keyring;
-        let number = adt.nhs_number(|digits| NhsNumber::parse(digits).is_ok()).and_then(|found| NhsNumber::parse(found.digits.as_str()).ok());
         let person_tag = match &number {
             Some(number) => Some(Daily::of(keyring, &day).await?.number(number)),
             None => None,
         };
         let key = keyring.ensure(keyring.named(&message_key_name(&day))).await?;
-        let header = |number| message.field("MSH", number).value().text().unwrap_or_default();
-        let kind = [1, 2].map(|part| message.field("MSH", 9).component(part).code().unwrap_or_default().to_owned());
         Ok(InboxRow {
             id,
             received_at: now,
             outgoing: true,
             peer: peer.to_owned(),
-            control_id: header(10).to_owned(),
-            kind: kind.join("^").trim_end_matches('^').to_owned(),
+            control_id,
+            kind,
             reply: "",
             size: u32::try_from(raw.len()).unwrap_or(u32::MAX),
             digest: Lasting::open(keyring).await?.attempt(&id, raw),
@@ -91,6 +102,15 @@ impl Gateway {
             other => Err(NotNow::Other(format!("a row of a message sent was not taken: {other:?}"))),
         }
     }
+}
+
+/// The patient's number, MSH-10 and MSH-9.
+fn header(raw: &[u8]) -> Result<(Option<NhsNumber>, String, String), NotNow> {
+    let message = Message::parse(raw).map_err(|e| NotNow::Other(format!("a message to be sent is none: {e}")))?;
+    let number = Adt::of(&message).nhs_number(|digits| NhsNumber::parse(digits).is_ok()).and_then(|found| NhsNumber::parse(found.digits.as_str()).ok());
+    let kind = [1, 2].map(|part| message.field("MSH", 9).component(part).code().unwrap_or_default().to_owned());
+    let control_id = message.field("MSH", 10).value().text().unwrap_or_default().to_owned();
+    Ok((number, control_id, kind.join("^").trim_end_matches('^').to_owned()))
 }
 
 /// Table 0357 has numbers; anything else is the receiver's own text.

@@ -1,9 +1,18 @@
 //! What a feed in shadow would have done: its messages are stored, answered and judged, and nothing follows. An engineer reads this
 //! before an operator promotes the feed.
 
+use crate::connections::QuirkReport;
 use crate::domain::rhythm::DAY_US;
+use crate::explain::{of_length, shown};
 use crate::feeds::{FeedRefused, mode_name, stamp};
 use crate::gateway::Gateway;
+use crate::inbox::PAGE_ROWS;
+use crate::national::Item;
+use crate::peer::{Mode, Peer};
+use crate::profile::Profile;
+use crate::reading::{self, Matter};
+use hearthline_eventing::NotNow;
+use hearthline_interop::hl7v2::Message;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -29,6 +38,12 @@ pub struct ShadowReport {
     /// Reasons for which a message would have had no effect of its own, most frequent first: unknown patients, codes that no table
     /// holds, triggers that are not interpreted.
     pub without_effect: Vec<Count>,
+    /// Local values of codes that neither a national list nor the profile's tables know, most frequent first: by today's profile.
+    pub unmapped: Vec<Unmapped>,
+    /// What its connections do that they should not: the open ones and the last that ended, since the process began.
+    pub quirks: Vec<QuirkReport>,
+    /// What these numbers do not show.
+    pub notes: Vec<String>,
     /// Messages by local day, and how many the learned rhythm lets one expect.
     pub days: Vec<Day>,
 }
@@ -48,6 +63,18 @@ pub struct Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Count {
     pub what: String,
+    pub count: u64,
+}
+
+/// A value that is left out until a table of the profile knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unmapped {
+    /// The profile's name of the table, as in `[codes.admission-method]`.
+    pub table: &'static str,
+    /// Where it stands, as `PV1-4`.
+    pub field: String,
+    /// Its length where it may be about a person.
+    pub value: String,
     pub count: u64,
 }
 
@@ -97,10 +124,18 @@ impl Gateway {
                 *into.entry(outcome.why.clone()).or_insert(0) += outcome.count;
             }
         }
+        let mode = self.mode(peer).await?;
+        let (unmapped, mut notes) = self.unmapped(peer, from, until).await?;
+        if mode == Mode::Shadow {
+            notes.push(FORGOTTEN.to_owned());
+        }
         Ok(ShadowReport {
             peer: peer.name.clone(),
             facility_ods: peer.facility_ods.to_string(),
-            mode: mode_name(self.mode(peer).await?),
+            mode: mode_name(mode),
+            unmapped,
+            quirks: self.connections.quirks_of(&peer.name),
+            notes,
             from: stamp(from),
             until: stamp(until),
             messages: outcomes.iter().map(|outcome| outcome.count).sum(),
@@ -111,6 +146,53 @@ impl Gateway {
             days: self.days(&peer.name, from, until).await?,
             outcomes,
         })
+    }
+
+    /// What the tables of today's profile do not know, of the messages that tell of visits.
+    async fn unmapped(&self, peer: &Peer, from: i64, until: i64) -> Result<(Vec<Unmapped>, Vec<String>), FeedRefused> {
+        let profile = self.profile(peer);
+        let mut found: BTreeMap<(&'static str, String, String), u64> = BTreeMap::new();
+        let (mut after, mut read, mut gone) = (0_i64, 0, 0_u64);
+        while read < READ_MAX {
+            let sql = format!(
+                "select seq, id, day, sealed from inbox where peer = $1 and outgoing = 0 and received_at >= $2 and received_at < $3 \
+                 and state not in ('refused', 'duplicate') and seq > $4 order by seq limit {PAGE_ROWS}"
+            );
+            let args = [peer.name.as_str().into(), from.into(), until.into(), after.into()];
+            let rows = self.kernel.store.query(&sql, &args).await?;
+            let Some(last) = rows.last() else { break };
+            after = last.int(0);
+            read += rows.len();
+            for row in &rows {
+                let raw = match self.bytes_of(row.id(1), row.text(2), row.opt_blob(3)).await {
+                    Err(NotNow::Store(error)) => return Err(error.into()),
+                    Ok(Some(raw)) => raw,
+                    Ok(None) | Err(_) => {
+                        gone += 1;
+                        continue;
+                    }
+                };
+                let Ok(message) = peer.parse(&raw) else { continue };
+                if !reading::read_by(&message, peer, profile).is_ok_and(|reading| matches!(reading.matter, Matter::Visit(_))) {
+                    continue;
+                }
+                for (item, value) in unknown_codes(profile, &message) {
+                    let path = profile.path(item).map(|path| path.as_str().to_owned()).unwrap_or_default();
+                    let shown = if may_name_somebody(&path) { of_length(value) } else { shown(item, value) };
+                    *found.entry((item.name(), path, shown)).or_default() += 1;
+                }
+            }
+        }
+        let mut unmapped: Vec<Unmapped> = found.into_iter().map(|((table, field, value), count)| Unmapped { table, field, value, count }).collect();
+        unmapped.sort_by_key(|unmapped| std::cmp::Reverse(unmapped.count));
+        let mut notes = Vec::new();
+        if gone > 0 {
+            notes.push(format!("{gone} messages could not be read again, so their codes are not among the unmapped ones"));
+        }
+        if read >= READ_MAX {
+            notes.push(format!("codes were looked for in the first {read} messages only: ask for a shorter time"));
+        }
+        Ok((unmapped, notes))
     }
 
     async fn days(&self, peer: &str, from: i64, until: i64) -> Result<Vec<Day>, FeedRefused> {
@@ -132,6 +214,25 @@ impl Gateway {
         }
         Ok(days)
     }
+}
+
+/// Most messages that are read again for one report.
+const READ_MAX: usize = 200_000;
+
+const FORGOTTEN: &str = "in shadow a visit is remembered while the process runs (20000 of them at most): what would have followed for one that began before it \
+     was started is told as a message whose visit is not open, so the events are the least that would have been";
+
+fn unknown_codes<'m>(profile: &'m Profile, message: &'m Message<'_>) -> impl Iterator<Item = (Item, &'m str)> {
+    let items = Item::ALL.into_iter().filter(|item| !item.is_personal());
+    items.filter_map(|item| profile.raw(item, message).map(|value| (item, value))).filter(|(item, value)| {
+        let is_known_elsewhere = *item == Item::SourceOfAdmission && reading::attendance_source(message, profile).is_some();
+        !is_known_elsewhere && reading::code(profile, *item, value).is_none()
+    })
+}
+
+/// A profile may look for a code in any field.
+fn may_name_somebody(path: &str) -> bool {
+    ["PID", "PD1", "NK1", "GT1", "IN1", "MRG"].iter().any(|segment| path.starts_with(segment))
 }
 
 fn counts(by_name: BTreeMap<String, u64>) -> Vec<Count> {

@@ -17,6 +17,8 @@ pub const RESIDENT_NHS: &str = "resident-nhs";
 pub const VISIT: &str = "visit";
 /// A message that waits for its visit to be opened; the owner is the visit's tag.
 pub const WAITING: &str = "waiting";
+/// The same by another name of the visit: what stays in a merge of visits, or another identifier of the patient.
+pub const WAITING_ALSO: &str = "waiting-also";
 /// A death, or a merge of residents, that a facility reported: it is told of once.
 pub const DEATH: &str = "death";
 /// A facility's identifier of a patient that a merge retired; the owner is the tag of the one that stays.

@@ -15,6 +15,7 @@ pub enum Quirk {
     WrongListener,
     UnknownFacility,
     Unreadable,
+    SequenceGap,
     TlsOnPlain,
     HttpOnMllp,
 }
@@ -30,6 +31,7 @@ impl Quirk {
             Quirk::WrongListener => "wrong_listener",
             Quirk::UnknownFacility => "unknown_facility",
             Quirk::Unreadable => "unreadable",
+            Quirk::SequenceGap => "sequence_gap",
             Quirk::TlsOnPlain => "tls_on_plain",
             Quirk::HttpOnMllp => "http_on_mllp",
         }
@@ -61,6 +63,7 @@ impl Quirk {
             Quirk::WrongListener => "MSH-4 names a peer that is to use another listener",
             Quirk::UnknownFacility => "MSH-4 names no peer of this listener",
             Quirk::Unreadable => "what is in a frame does not begin with a usable MSH segment",
+            Quirk::SequenceGap => "MSH-13 skips numbers: messages numbered in between have not come",
             Quirk::TlsOnPlain => "the sender speaks TLS on a listener without TLS",
             Quirk::HttpOnMllp => "the sender speaks HTTP on an MLLP listener",
         }
@@ -76,6 +79,9 @@ impl Quirk {
             Quirk::WrongListener => "have the sender use the listener of its peer, or change `listener` of the peer",
             Quirk::UnknownFacility => "correct MSH-4 at the sender, or add its value to sending_facilities of the peer",
             Quirk::Unreadable => "have the sender begin every message with MSH and its delimiters",
+            Quirk::SequenceGap => {
+                "have the sender send again what it numbered in between; if it numbers for several receivers or connections together, have it number for each, or leave MSH-13 empty"
+            }
             Quirk::TlsOnPlain => "turn TLS off at the sender, or give the listener a certificate_file and a key_file",
             Quirk::HttpOnMllp => "the HTTP interface has another port: see `server.listen`; a load balancer's health check should only connect",
         }

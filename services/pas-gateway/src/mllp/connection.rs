@@ -329,6 +329,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         match Message::parse(line) {
             Ok(message) => {
                 self.identify(&message);
+                if let Some(number) = Adt::of(&message).msh(13).value().text().and_then(|number| number.trim().parse().ok()) {
+                    self.gateway.connections.numbered(&self.entry, number);
+                }
                 if frame.len() > self.terms.frame_limit {
                     return self.refuse_size(frame.slice(..frame.len().min(BEGUN_BYTES)));
                 }

@@ -330,3 +330,22 @@ fn a_peer_is_found_by_its_code_its_agreed_names_or_its_sites() {
         assert_eq!(name(facility), expected, "{facility}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn numbers_that_msh_13_leaves_out_are_told_also_over_a_new_connection_and_change_no_answer() {
+    let edge = edge(peers(), Timings::default()).await;
+    let mut numbers = 0;
+    // Two gaps (3, and 7 to 9); a repeat, a message sent again and a new beginning are none.
+    for numbers_sent in [&["1", "2", "4", "4", "2", "5"][..], &["6", "10", "", "0", "1", "2"]] {
+        let mut sender = Sender::connect(edge.addresses[0]).await;
+        for number_sent in numbers_sent {
+            numbers += 1;
+            let message = String::from_utf8(Adt::new("A01", &format!("N{numbers}"), &number(numbers)).write()).expect("ascii");
+            let (reply, _) = sender.exchange(message.replacen("|P|2.4", &format!("|P|2.4|{number_sent}"), 1).as_bytes()).await;
+            assert!(reply.code.is_accept());
+        }
+    }
+    let told = edge.gateway.connections.quirks_of("southampton");
+    assert_eq!(told.iter().map(|quirk| (quirk.name, quirk.count)).collect::<Vec<_>>(), [("sequence_gap", 2)]);
+    assert!(edge.gateway.connections().iter().all(|c| c.problem.as_ref().is_some_and(|problem| problem.contains("MSH-13"))));
+}

@@ -220,6 +220,23 @@ async fn a_day_that_is_over_leaves_neither_rows_nor_keys() {
     assert!(world.events().await.is_empty());
 }
 
+#[tokio::test]
+async fn a_day_that_is_over_stays_whole_until_everything_of_it_is_interpreted() {
+    let world = World::new(Environment::Test).await;
+    let gateway = world.gateway();
+    consume(&gateway, &world.registration(RESIDENT, &number(1), "1938-04-12", None).await).await;
+    take(&gateway, &Adt { visit: "V2", ..Adt::new("A01", "1", &number(2)) }.write()).await;
+    assert!(receive(&gateway, &Adt::new("A01", "2", &number(1)).write()).await.code.is_accept());
+    let late = now_us() + 40 * 86_400_000_000;
+    let sweep = gateway.sweep(late).await.expect("looked");
+    assert!(sweep.inbox.is_empty(), "one of the day's messages was not interpreted");
+    interpret(&gateway).await;
+    assert_eq!((world.events().await, world.states().await), (vec!["VisitOpened".to_owned()], vec!["held".to_owned(), "interpreted".to_owned()]));
+    let sweep = gateway.sweep(late).await.expect("swept");
+    world.ports.store.append(sweep).await.expect("appended");
+    assert_eq!(world.states().await, ["interpreted"]);
+}
+
 /// When, as seen by a message, the resident's registration commits its tag and looks for messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Registered {

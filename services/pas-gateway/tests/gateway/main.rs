@@ -9,4 +9,5 @@ mod listener;
 mod outgoing;
 mod store;
 mod tls;
+mod visits;
 mod world;

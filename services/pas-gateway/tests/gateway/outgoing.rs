@@ -3,8 +3,10 @@
 use crate::edge::edge;
 use crate::world::*;
 use hearthline_contracts::envelope::Environment;
+use hearthline_eventing::now_us;
 use hearthline_interop::hl7v2::AckCode;
 use hearthline_pas_gateway::mllp::Timings;
+use hearthline_pas_gateway::search::{MessageQuery, Visible};
 use hearthline_runtime::mllp_client::{MllpClient, Outcome, Target};
 use hearthline_sandbox::Fault;
 use hearthline_sandbox::mllp::{Options, Receiver};
@@ -63,4 +65,27 @@ async fn every_answer_of_a_receiver_is_told_apart_and_kept() {
         assert_eq!(*row, ((*state).to_owned(), reply.to_owned(), format!("O{}", n + 1), 1));
     }
     assert_eq!(rows.len(), 9);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_being_sent_when_its_process_ended_is_unconfirmed_and_a_late_answer_still_counts() {
+    let world = World::new(Environment::Test).await;
+    let gateway = world.gateway();
+    let receiver = Receiver::start(([127, 0, 0, 1], 0).into(), Options::default()).await.expect("started");
+    receiver.faults().script(Fault::delay(Duration::from_secs(2))).expect("a fault");
+    let (sender, address) = (gateway.clone(), receiver.addr());
+    let sending = tokio::spawn(async move {
+        let mut client = MllpClient::new(Target::plain(address.ip().to_string(), address.port()));
+        sender.send(&mut client, "elsewhere", &Adt::new("A01", "O1", &number(1)).write()).await
+    });
+    until("the row is there", || async { world.states().await == ["sending"] }).await;
+    gateway.give_up_unanswered(now_us()).await.expect("looked");
+    assert_eq!(world.states().await, ["sending"], "an answer may still come");
+    gateway.give_up_unanswered(now_us() + 3_600_000_000).await.expect("looked");
+    let rows = world.rows().await;
+    assert!(rows[0].0 == "unconfirmed" && rows[0].1.contains("not known"), "{rows:?}");
+    let found = gateway.messages(&MessageQuery { state: Some("unconfirmed".into()), ..MessageQuery::default() }, &Visible::All).await.expect("searched");
+    assert_eq!(found.len(), 1);
+    assert!(matches!(sending.await.expect("ended").expect("recorded").outcome, Outcome::Accepted { .. }));
+    assert_eq!(world.states().await, ["sent"]);
 }

@@ -227,6 +227,38 @@ async fn a_feed_in_shadow_is_judged_alike_and_nothing_follows() {
 }
 
 #[tokio::test]
+async fn a_shadow_report_lists_what_to_mend_before_the_feed_is_live() {
+    let world = World::new(Environment::Test).await;
+    let gateway = with_peer(world.gateway(), |peer| Peer { mode: Mode::Shadow, ..peer });
+    consume(&gateway, &world.registration(RESIDENT, &number(1), "1938-04-12", None).await).await;
+    for (n, method, class) in [(1, "EMER", "I"), (2, "EMER", "I"), (3, "21", "DAY CASE!"), (4, "an elderly lady who fell", "I")] {
+        let message = Adt { method, class, visit: "V9", ..Adt::new("A01", &n.to_string(), &number(n)) };
+        assert!(receive(&gateway, &message.write()).await.code.is_accept());
+    }
+    // Of no visit; of a visit that is not open; of another peer.
+    for message in [
+        Adt { class: "?", ..Adt::new("A31", "5", &number(1)) },
+        Adt { visit: "V2", ..Adt::new("A03", "6", &number(1)) },
+        Adt { facility: "RHU", method: "OTHER", ..Adt::new("A01", "7", &number(5)) },
+    ] {
+        assert!(receive(&gateway, &message.write()).await.code.is_accept());
+    }
+    interpret(&gateway).await;
+    let report = gateway.shadow_report("southampton", 0, now_us()).await.expect("a report");
+    let unmapped: Vec<(&str, &str, &str, u64)> = report.unmapped.iter().map(|u| (u.table, u.field.as_str(), u.value.as_str(), u.count)).collect();
+    assert_eq!(
+        unmapped,
+        [("admission-method", "PV1-4", "EMER", 2), ("admission-method", "PV1-4", "(text of 24 characters)", 1), ("class", "PV1-2", "DAY CASE!", 1),]
+    );
+    assert!(report.notes.iter().any(|note| note.contains("the least that would have been")), "{:?}", report.notes);
+    assert!(report.without_effect.iter().any(|why| why.what.contains("not been opened")), "{:?}", report.without_effect);
+    let json = serde_json::to_string(&report).expect("plain");
+    for needle in [number(1), number(2), "TESTPERSON".into(), "Nowhere".into(), "elderly".into()] {
+        assert!(!json.contains(&needle), "{needle} is in the report");
+    }
+}
+
+#[tokio::test]
 async fn what_was_said_in_shadow_is_no_reason_to_leave_out_what_is_said_live() {
     let world = World::new(Environment::Test).await;
     consume(&world.gateway(), &world.registration(RESIDENT, &number(1), "1938-04-12", None).await).await;

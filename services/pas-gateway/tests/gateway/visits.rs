@@ -1,0 +1,301 @@
+//! Visits that are moved, merged and told of under several identifiers: whatever comes first, the end is the same.
+
+use crate::world::*;
+use hearthline_contracts::envelope::Environment;
+use hearthline_contracts::hospital::hospital_event::Fact as Pb;
+use hearthline_contracts::hospital::{HospitalEvent, VisitClass};
+use hearthline_pas_gateway::gateway::Gateway;
+use prost::Message;
+use std::collections::BTreeMap;
+
+const ONE: [u8; 16] = [7; 16];
+const OTHER: [u8; 16] = [8; 16];
+const HOME: [u8; 16] = [9; 16];
+
+/// A visit as a consumer has it that folds the facts alone.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Told {
+    resident: Option<[u8; 16]>,
+    home: Vec<u8>,
+    classes: Vec<i32>,
+    opened_at_us: i64,
+    closed_at_us: Option<i64>,
+}
+
+/// The visits that were, for all that is told.
+async fn told(world: &World) -> Vec<Told> {
+    let mut visits: BTreeMap<[u8; 16], Option<Told>> = BTreeMap::new();
+    for recorded in world.ports.store.read_all(0, 1_000).await.expect("readable") {
+        let visit = visits.entry(*recorded.stream.bytes()).or_default();
+        let resident = |r: Option<hearthline_contracts::types::ResidentRef>| r.map(|r| r.resident_id.as_ref().try_into().expect("an id"));
+        match (HospitalEvent::decode(recorded.payload).expect("ours").fact.expect("a fact"), visit.as_mut()) {
+            (Pb::VisitOpened(o), _) => {
+                *visit = Some(Told {
+                    classes: vec![o.visit_class],
+                    opened_at_us: o.admitted_at_us,
+                    home: o.home_id.to_vec(),
+                    resident: resident(o.resident),
+                    closed_at_us: None,
+                });
+            }
+            (Pb::VisitTransferred(t), Some(told)) if told.classes.last() != Some(&t.visit_class) => told.classes.push(t.visit_class),
+            (Pb::VisitClosed(c), Some(told)) => told.closed_at_us = Some(c.discharged_at_us),
+            (Pb::VisitReopened(_), Some(told)) => told.closed_at_us = None,
+            (Pb::VisitIdentified(i), Some(told)) => {
+                told.resident = resident(i.resident);
+                told.home = i.home_id.to_vec();
+            }
+            (Pb::VisitCancelled(_), _) => *visit = None,
+            (Pb::VisitTransferred(_) | Pb::VisitReported(_) | Pb::DeathReported(_), _) => {}
+            (other, _) => panic!("{other:?}"),
+        }
+    }
+    let mut told: Vec<Told> = visits.into_values().flatten().collect();
+    told.sort();
+    told
+}
+
+async fn with_residents() -> (World, Gateway) {
+    let (world, gateway) = with_nobody().await;
+    register(&world, &gateway).await;
+    (world, gateway)
+}
+
+async fn with_nobody() -> (World, Gateway) {
+    let world = World::new(Environment::Test).await;
+    let gateway = world.gateway();
+    (world, gateway)
+}
+
+async fn register(world: &World, gateway: &Gateway) {
+    for (resident, n) in [(ONE, 1), (OTHER, 2)] {
+        consume(gateway, &world.registration(resident, &number(n), "1938-04-12", Some(HOME)).await).await;
+    }
+}
+
+fn text(adt: &Adt) -> String {
+    String::from_utf8(adt.write()).expect("ascii")
+}
+
+/// A message of a patient who is called `local` by the hospital, and has no NHS number where that is empty.
+fn of(adt: &Adt, local: &str) -> String {
+    let text = text(adt).replace("|H123^", &format!("|{local}^"));
+    if adt.number.is_empty() { text.replace("~^^^NHS^NH", "") } else { text }
+}
+
+/// A42 or A45: MRG-1 and MRG-5 come before PV1.
+fn merging(adt: &Adt, former: &str, number: &str) -> String {
+    text(adt).replace("\rPV1|", &format!("\rMRG|{former}||||{number}\rPV1|"))
+}
+
+/// Every order of `n` things.
+fn orders(n: usize) -> Vec<Vec<usize>> {
+    if n == 0 {
+        return vec![Vec::new()];
+    }
+    let mut all = Vec::new();
+    for shorter in orders(n - 1) {
+        for at in 0..=shorter.len() {
+            let mut order = shorter.clone();
+            order.insert(at, n - 1);
+            all.push(order);
+        }
+    }
+    all
+}
+
+/// When the residents are registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Registered {
+    First,
+    Last,
+}
+
+/// Takes the messages in every order, one by one and as a page, the residents known before and registered late; gives what is told in
+/// the end, which is always the same.
+async fn in_every_order(messages: &[String]) -> Vec<Told> {
+    let mut first: Option<Vec<Told>> = None;
+    let ways = [(false, Registered::First), (true, Registered::Last), (true, Registered::First), (false, Registered::Last)];
+    for (n, order) in orders(messages.len()).into_iter().enumerate().flat_map(|(n, order)| [(n, order.clone()), (n + 1, order)]) {
+        // Each order in two of the ways, and each way with half of the orders.
+        let (as_page, registered) = ways[n % ways.len()];
+        let (world, gateway) = if registered == Registered::First { with_residents().await } else { with_nobody().await };
+        for at in &order {
+            assert!(receive(&gateway, messages[*at].as_bytes()).await.code.is_accept());
+            if !as_page {
+                interpret(&gateway).await;
+            }
+        }
+        interpret(&gateway).await;
+        if registered == Registered::Last {
+            register(&world, &gateway).await;
+            tick(&gateway).await;
+        }
+        let told = told(&world).await;
+        let rows = world.rows().await;
+        assert_eq!(*first.get_or_insert_with(|| told.clone()), told, "{order:?} {as_page} {registered:?}: {:?} {rows:?}", world.events().await);
+    }
+    first.expect("one order at least")
+}
+
+#[tokio::test]
+async fn a_visit_that_is_moved_to_another_resident_is_theirs_whichever_message_comes_first() {
+    let moved = Adt { at: "20260302090000", ..Adt::new("A45", "2", &number(2)) };
+    let messages = [
+        text(&Adt::new("A01", "1", &number(1))),
+        merging(&moved, &format!("{}^^^NHS^NH", number(1)), "V1"),
+        text(&Adt { at: "20260303120000", ..Adt::new("A03", "3", &number(2)) }),
+    ];
+    let told = in_every_order(&messages).await;
+    assert_eq!((told.len(), told[0].resident, told[0].closed_at_us.is_some()), (1, Some(OTHER), true));
+}
+
+#[tokio::test]
+async fn a_visit_that_is_moved_to_a_stranger_is_the_residents_no_more_and_the_strangers_once_they_are_known() {
+    let moved = Adt { at: "20260302090000", ..Adt::new("A45", "2", &number(3)) };
+    let messages = [
+        text(&Adt::new("A01", "1", &number(1))),
+        merging(&moved, &format!("{}^^^NHS^NH", number(1)), "V1"),
+        text(&Adt { at: "20260303120000", ..Adt::new("A03", "3", &number(3)) }),
+    ];
+    assert_eq!(in_every_order(&messages).await, []);
+    for order in orders(3) {
+        let (world, gateway) = with_residents().await;
+        for at in &order {
+            take(&gateway, messages[*at].as_bytes()).await;
+        }
+        let kept = world.ports.store.query("select count(*) from inbox where sealed is null and kind = 'ADT^A45'", &[]).await.expect("readable");
+        assert_eq!(kept[0].int(0), 0, "{order:?}: a stranger's message does not outlive its day");
+        consume(&gateway, &world.registration([6; 16], &number(3), "1938-04-12", None).await).await;
+        tick(&gateway).await;
+        let told = told(&world).await;
+        assert_eq!((told.len(), told[0].resident, told[0].closed_at_us.is_some()), (1, Some([6; 16]), true), "{order:?}: {:?}", world.rows().await);
+    }
+}
+
+#[tokio::test]
+async fn a_visit_that_is_moved_from_a_stranger_to_a_resident_is_theirs_from_its_opening() {
+    let moved = Adt { at: "20260302090000", visit: "V2", ..Adt::new("A45", "2", &number(1)) };
+    let messages = [
+        text(&Adt { address: ("", ""), ..Adt::new("A01", "1", &number(3)) }),
+        merging(&moved, &format!("{}^^^NHS^NH", number(3)), "V1"),
+        text(&Adt { at: "20260303120000", visit: "V2", ..Adt::new("A03", "3", &number(1)) }),
+    ];
+    let told = in_every_order(&messages).await;
+    assert_eq!((told.len(), told[0].resident, told[0].closed_at_us.is_some()), (1, Some(ONE), true));
+}
+
+#[tokio::test]
+async fn a_retired_visit_number_finds_the_visit_that_was_moved() {
+    let moved = Adt { at: "20260302090000", visit: "V2", ..Adt::new("A45", "2", &number(2)) };
+    let messages = [
+        text(&Adt::new("A01", "1", &number(1))),
+        merging(&moved, &format!("{}^^^NHS^NH", number(1)), "V1"),
+        text(&Adt { at: "20260303120000", ..Adt::new("A03", "3", "") }),
+        text(&Adt { at: "20260303130000", visit: "V2", ..Adt::new("A13", "4", &number(2)) }),
+    ];
+    let told = in_every_order(&messages).await;
+    assert_eq!((told.len(), told[0].resident, told[0].closed_at_us), (1, Some(OTHER), None), "closed under the old number, open again under the new one");
+}
+
+#[tokio::test]
+async fn of_two_merged_visits_one_is_left_with_the_reports_of_both_whichever_message_comes_first() {
+    let merge = Adt { at: "20260303090000", visit: "V2", method: "", ..Adt::new("A42", "4", &number(1)) };
+    let messages = [
+        text(&Adt { class: "E", method: "", at: "20260301090000", ..Adt::new("A04", "1", &number(1)) }),
+        text(&Adt { at: "20260301120000", visit: "V2", ..Adt::new("A01", "2", &number(1)) }),
+        merging(&merge, "H123^^^RHM^MR", "V1"),
+        text(&Adt { at: "20260304120000", visit: "V1", ..Adt::new("A03", "5", &number(1)) }),
+    ];
+    let told = in_every_order(&messages).await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    let (emergency, inpatient) = (VisitClass::Emergency.into(), VisitClass::Inpatient.into());
+    assert_eq!((&told[0].classes[..], told[0].closed_at_us.is_some()), (&[emergency, inpatient][..], true));
+}
+
+#[tokio::test]
+async fn a_chain_of_merged_visits_ends_in_the_last_and_every_number_finds_it() {
+    let merge = |control: &str, at, visit, number_: &str| merging(&Adt { at, visit, ..Adt::new("A42", control, &number(1)) }, "H123^^^RHM^MR", number_);
+    for order in [["3", "4"], ["4", "3"]] {
+        let (world, gateway) = with_residents().await;
+        for (visit, hour) in [("V1", "20260301090000"), ("V2", "20260301100000"), ("V3", "20260301110000")] {
+            take(&gateway, text(&Adt { visit, at: hour, ..Adt::new("A01", visit, &number(1)) }).as_bytes()).await;
+        }
+        for control in order {
+            let merge = if control == "3" { merge("3", "20260302090000", "V2", "V1") } else { merge("4", "20260302100000", "V3", "V2") };
+            take(&gateway, merge.as_bytes()).await;
+        }
+        take(&gateway, text(&Adt { at: "20260303120000", ..Adt::new("A03", "9", &number(1)) }).as_bytes()).await;
+        let told = told(&world).await;
+        assert_eq!((told.len(), told.iter().all(|t| t.closed_at_us.is_some())), (1, true), "{order:?}: {told:?} {:?}", world.events().await);
+        let names = world.ports.store.query("select count(distinct owner) from claims where scope = 'visit'", &[]).await.expect("readable");
+        assert_eq!(names[0].int(0), 1, "{order:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_visit_that_is_told_of_without_an_nhs_number_first_is_the_residents_once_one_message_has_it() {
+    let without = |trigger, control: &str, at| of(&Adt { at, ..Adt::new(trigger, control, "") }, "H1");
+    let messages = [
+        without("A01", "1", "20260301101500"),
+        of(&Adt { at: "20260302090000", ..Adt::new("A08", "2", &number(1)) }, "H1"),
+        without("A03", "3", "20260303120000"),
+    ];
+    let told = in_every_order(&messages).await;
+    assert_eq!((told.len(), told[0].resident, told[0].closed_at_us.is_some()), (1, Some(ONE), true));
+}
+
+#[tokio::test]
+async fn a_visit_without_a_number_is_one_visit_under_every_identifier_of_its_patient() {
+    let unnumbered = |trigger, control: &str, number: &str, at| {
+        let text = of(&Adt { at, visit: "", ..Adt::new(trigger, control, number) }, "H1");
+        text.replace("|I||21\r", &format!("|I||21{}20260301101500\r", "|".repeat(40)))
+    };
+    let messages =
+        [unnumbered("A01", "1", "", "20260301101500"), unnumbered("A02", "2", &number(1), "20260302090000"), unnumbered("A03", "3", "", "20260303120000")];
+    let told = in_every_order(&messages).await;
+    assert_eq!((told.len(), told[0].resident, told[0].closed_at_us.is_some()), (1, Some(ONE), true));
+    // A stranger at a home's address, whom a later message names.
+    for order in orders(3) {
+        let (world, gateway) = with_residents().await;
+        consume(&gateway, &world.home(HOME, "Oak Lodge", "12 High Street", POSTCODE).await).await;
+        for at in &order {
+            take(&gateway, messages[*at].replace("1 Nowhere Lane", "Oak Lodge").replace("PO1 1AA", POSTCODE).as_bytes()).await;
+        }
+        let told = self::told(&world).await;
+        assert_eq!((told.len(), told[0].resident, told[0].closed_at_us.is_some()), (1, Some(ONE), true), "{order:?}: {:?}", world.rows().await);
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_waits_is_not_forgotten_when_its_patient_is_registered_before_the_opening_comes() {
+    let world = World::new(Environment::Test).await;
+    let gateway = world.gateway();
+    take(&gateway, text(&Adt { at: "20260303120000", ..Adt::new("A03", "2", &number(1)) }).as_bytes()).await;
+    consume(&gateway, &world.registration(ONE, &number(1), "1938-04-12", None).await).await;
+    tick(&gateway).await;
+    assert_eq!(world.rows().await, [("held".to_owned(), "its visit has not been opened here".to_owned())]);
+    take(&gateway, text(&Adt::new("A01", "1", &number(1))).as_bytes()).await;
+    assert_eq!(world.events().await, ["VisitOpened", "VisitClosed"]);
+}
+
+#[tokio::test]
+async fn of_two_opposite_merges_on_one_page_the_second_is_listed_as_a_merge_cycle() {
+    let merge = |control: &str, into: &str, from: &str, at| {
+        let text = text(&Adt { at, ..Adt::new("A40", control, "") });
+        text.split("PV1").next().expect("before the visit").replace("H123^^^RHM^MR~^^^NHS^NH", into) + &format!("MRG|{from}\r")
+    };
+    let nhs = |n| format!("{}^^^NHS^NH", number(n));
+    for (a, b) in [("A^^^RHM^MR".to_owned(), "B^^^RHM^MR".to_owned()), (nhs(1), nhs(2))] {
+        let (world, gateway) = with_residents().await;
+        for (control, into, from, at) in [("1", &b, &a, "20260301090000"), ("2", &a, &b, "20260301090001")] {
+            assert!(receive(&gateway, merge(control, into, from, at).as_bytes()).await.code.is_accept());
+        }
+        interpret(&gateway).await;
+        let rows = world.rows().await;
+        assert!(rows[1].0 == "held" && rows[1].1.starts_with("a merge cycle"), "{rows:?}");
+        assert!(!rows[0].1.contains("cycle"), "{rows:?}");
+        let merged = world.ports.store.query("select count(*) from events", &[]).await.expect("readable")[0].int(0);
+        assert_eq!(merged, i64::from(a == nhs(1)), "{rows:?}");
+    }
+}
