@@ -16,6 +16,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 const READERS: u32 = 2;
+/// Rows that a reading thread has ready before it waits for whoever asked: each wait is a switch of threads.
+const READ_AHEAD_ROWS: usize = 1_000;
 const WRITER_CACHE_MIB: i64 = 32;
 /// Longer scripts are not repeated letter by letter, and would push out the ones that are.
 const CACHED_SCRIPT_BYTES_MAX: usize = 16 * 1024;
@@ -59,7 +61,7 @@ impl SqliteStore {
         migrate(&mut conn, &options.views).await.map_err(unavailable)?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
-            .connect_with(connect_options(&options.file, 8).read_only(true))
+            .connect_with(connect_options(&options.file, 8).read_only(true).row_buffer_size(READ_AHEAD_ROWS))
             .await
             .map_err(|e| StoreError::Unavailable(describe(&e)))?;
         let file = options.file.clone();

@@ -22,8 +22,10 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 const PAGE_ROWS: u64 = 1_000;
-/// Visits settled at the same time: as many as one commit takes.
-const VISITS_AT_ONCE: usize = 512;
+/// Messages that are opened at once end with the one that passes this.
+const PAGE_BYTES: i64 = 8 * 1024 * 1024;
+/// Visits settled at the same time: more than one commit takes, so that the next batch is there when one is done.
+const VISITS_AT_ONCE: usize = 1_024;
 /// The same body under another control id within this time is the same message.
 const SAME_BODY_US: i64 = 10 * 60 * 1_000_000;
 /// Between two looks at what another process received.
@@ -231,10 +233,16 @@ impl<'g> Run<'g> {
 
     /// The oldest received rows behind `after`, opened; those that cannot be are settled.
     async fn open(&self, lasting: &Lasting, after: i64) -> Result<Page, NotNow> {
+        let store = self.gateway.kernel.store.as_ref();
+        let sql = "select r.seq, r.size from inbox r where (r.state || '') = 'received' and r.seq > $2 order by r.seq limit $1";
+        let sizes = store.query(sql, &[PAGE_ROWS.into(), after.into()]).await?;
+        let before = sizes.iter().scan(0, |bytes, row| Some(std::mem::replace(bytes, *bytes + row.int(1))));
+        let taken = before.take_while(|bytes| *bytes < PAGE_BYTES).count();
+        let Some(last) = taken.checked_sub(1).map(|last| sizes[last].int(0)) else { return Ok(Page::default()) };
         let sql = "select r.id, r.seq, r.day, r.sealed, r.traceparent, r.peer, r.control_id, r.body_tag, r.person_tag, r.received_at, \
             exists (select 1 from inbox p where p.control_id = r.control_id and p.peer = r.peer and p.seq < r.seq and p.digest <> r.digest and p.state <> 'refused' and p.outgoing = 0) \
-            from inbox r where (r.state || '') = 'received' and r.seq > $2 order by r.seq limit $1";
-        let found = self.gateway.kernel.store.query(sql, &[PAGE_ROWS.into(), after.into()]).await?;
+            from inbox r where (r.state || '') = 'received' and r.seq > $1 and r.seq <= $2 order by r.seq";
+        let found = store.query(sql, &[after.into(), last.into()]).await?;
         let (mut rows, mut unreadable) = (Vec::with_capacity(found.len()), 0);
         for row in &found {
             let id = row.id(0);
@@ -261,7 +269,7 @@ impl<'g> Run<'g> {
                 }
             }
         }
-        Ok(Page { rows, unreadable, is_followed: found.len() as u64 == PAGE_ROWS, ..Page::default() })
+        Ok(Page { rows, unreadable, is_followed: taken < sizes.len() || sizes.len() as u64 == PAGE_ROWS, ..Page::default() })
     }
 
     /// For each message the one whose body came a little earlier under another control id. What is just being settled is shadow's where its

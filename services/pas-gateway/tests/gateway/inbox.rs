@@ -1,6 +1,7 @@
 //! What becomes of messages, by whatever road the knowledge comes.
 
 use crate::world::*;
+use bytes::Bytes;
 use hearthline_contracts::envelope::Environment;
 use hearthline_contracts::hospital::HospitalEvent;
 use hearthline_contracts::hospital::hospital_event::Fact as Pb;
@@ -99,6 +100,41 @@ async fn what_another_interpreter_settled_in_mid_page_stays_and_happens_once() {
         (&events[..], &states[..]),
         (&["PatientsMerged", "VisitOpened"].map(str::to_owned)[..], &["held", "interpreted", "interpreted"].map(str::to_owned)[..])
     );
+}
+
+#[tokio::test]
+async fn a_backlog_of_several_pages_is_as_if_each_message_had_come_alone() {
+    const VISITS: usize = 700;
+    const LATE: usize = 10;
+    let world = World::new(Environment::Test).await;
+    let gateway = world.gateway();
+    consume(&gateway, &world.registration(RESIDENT, &number(1), "1938-04-12", None).await).await;
+    let told = |trigger: &'static str, at: &'static str, visits: std::ops::Range<usize>| {
+        visits.map(move |visit| {
+            let message = Adt { at, ..Adt::new(trigger, &format!("{trigger}{visit}"), &number(1)) }.write();
+            Bytes::from(String::from_utf8(message).expect("ascii").replace("|V1", &format!("|V{visit}")))
+        })
+    };
+    // Each visit is told of in several pages, and of some the discharge comes two pages before the admission.
+    let (admitted, moved, left) = ("20260301101500", "20260302101500", "20260303101500");
+    let backlog = told("A03", left, 0..LATE)
+        .chain(told("A01", admitted, LATE..VISITS))
+        .chain(told("A02", moved, LATE..VISITS))
+        .chain(told("A01", admitted, 0..LATE))
+        .chain(told("A03", left, LATE..VISITS))
+        .chain(told("A02", moved, 0..LATE));
+    for message in backlog {
+        gateway.receive(&message, &arrival()).await.expect("answered");
+    }
+    interpret(&gateway).await;
+    let count = |sql: &'static str| async { world.ports.store.query(sql, &[]).await.expect("readable")[0].int(0).unsigned_abs() as usize };
+    assert_eq!(count("select count(*) from inbox where state = 'interpreted'").await, 3 * VISITS);
+    for name in ["VisitOpened", "VisitClosed"] {
+        let of = |what: &str| format!("select count({what}) from events where name = '{name}'");
+        let row = world.ports.store.query(&format!("select ({}), ({})", of("*"), of("distinct stream")), &[]).await.expect("readable").remove(0);
+        assert_eq!((row.int(0), row.int(1)), (VISITS as i64, VISITS as i64), "{name}");
+    }
+    assert_eq!(count("select count(*) from inbox where sealed is not null").await, 0, "the bytes of each lie with its visit");
 }
 
 #[tokio::test]
