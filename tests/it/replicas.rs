@@ -54,14 +54,13 @@ async fn slow_append(server: &Postgres, before: impl Future<Output = ()>, after:
     let mut conn = server.session().await;
     run(&mut conn, "set search_path to call_intake; begin").await.unwrap();
     let row = received();
-    sqlx::query("insert into inbox (id, received_at, outgoing, peer, control_id, kind, reply, size, digest, day, occurred_at, sealed, state, why, effect) values ($1,$2,0,$3,'','','',0,$4,$5,$6,$7,'held','','')")
+    sqlx::query("insert into inbox (id, received_at, outgoing, peer, control_id, kind, reply, size, digest, day, occurred_at, state, why, effect) values ($1,$2,0,$3,'','','',0,$4,$5,$6,'held','','')")
         .bind(row.id.to_vec())
         .bind(row.received_at)
         .bind(row.peer)
         .bind(row.digest.to_vec())
         .bind(row.day)
         .bind(row.occurred_at)
-        .bind(row.sealed.to_vec())
         .execute(&mut conn)
         .await
         .unwrap();

@@ -15,6 +15,7 @@ pub(crate) struct Rows {
     timers: BTreeMap<(StreamId, String), Option<(i64, Value)>>,
     checkpoints: BTreeMap<(String, &'static str, u16), (i64, i64)>,
     inbox: Vec<Vec<Value>>,
+    inbox_bytes: Vec<Vec<Value>>,
     settled: HashMap<[u8; 16], Settled>,
     deliveries: Vec<Vec<Value>>,
     relayed: Option<u64>,
@@ -235,29 +236,33 @@ impl Rows {
         };
         overlay.inbox.extend(state.map(|(id, state)| (id, state.into())));
         match change {
-            InboxChange::Receive(row) => self.inbox.push(vec![
-                row.id.into(),
-                row.received_at.into(),
-                row.outgoing.into(),
-                row.peer.as_str().into(),
-                row.control_id.as_str().into(),
-                row.kind.as_str().into(),
-                row.reply.into(),
-                i64::from(row.size).into(),
-                row.digest.into(),
-                row.body_tag.into(),
-                row.day.as_str().into(),
-                row.person_tag.into(),
-                row.place_tag.into(),
-                row.occurred_at.into(),
-                row.sealed.clone().into(),
-                row.state.into(),
-                row.why.as_str().into(),
-                row.effect.as_str().into(),
-                row.stream.into(),
-                row.resident.into(),
-                row.traceparent.clone().into(),
-            ]),
+            InboxChange::Receive(row) => {
+                if !row.sealed.is_empty() {
+                    self.inbox_bytes.push(vec![row.id.into(), row.sealed.clone().into()]);
+                }
+                self.inbox.push(vec![
+                    row.id.into(),
+                    row.received_at.into(),
+                    row.outgoing.into(),
+                    row.peer.as_str().into(),
+                    row.control_id.as_str().into(),
+                    row.kind.as_str().into(),
+                    row.reply.into(),
+                    i64::from(row.size).into(),
+                    row.digest.into(),
+                    row.body_tag.into(),
+                    row.day.as_str().into(),
+                    row.person_tag.into(),
+                    row.place_tag.into(),
+                    row.occurred_at.into(),
+                    row.state.into(),
+                    row.why.as_str().into(),
+                    row.effect.as_str().into(),
+                    row.stream.into(),
+                    row.resident.into(),
+                    row.traceparent.clone().into(),
+                ]);
+            }
             InboxChange::Settle(settled) => {
                 let before = self.settled.remove(&settled.id);
                 let mut settled = Settled::clone(settled);
@@ -272,8 +277,11 @@ impl Rows {
                 "update inbox set state = $2, reply = $3, why = $4 where id = $1",
                 &[(*id).into(), (*state).into(), (*reply).into(), why.as_str().into()],
             ),
-            // A message of a resident stays: its bytes lie under its visit's key.
-            InboxChange::Sweep { day } => self.rest.push("delete from inbox where day = $1 and sealed is not null", &[day.as_str().into()]),
+            InboxChange::Sweep { day } => {
+                let day = [day.as_str().into()];
+                self.rest.push("delete from inbox_bytes where id in (select id from inbox where day = $1 and moved = 0)", &day);
+                self.rest.push("delete from inbox where day = $1 and moved = 0", &day);
+            }
         }
     }
 
@@ -323,10 +331,13 @@ impl Rows {
         script.push_rows("insert into events (position, stream, version, event_id, name, payload, traceparent)", self.events, "");
         self.claims.flush(&mut self.rest);
         script.push_rows(
-            "insert into inbox (id, received_at, outgoing, peer, control_id, kind, reply, size, digest, body_tag, day, person_tag, place_tag, occurred_at, sealed, state, why, effect, stream, resident, traceparent)",
+            "insert into inbox (id, received_at, outgoing, peer, control_id, kind, reply, size, digest, body_tag, day, person_tag, place_tag, occurred_at, state, why, effect, stream, resident, traceparent)",
             self.inbox,
             "",
         );
+        script.push_rows("insert into inbox_bytes (id, sealed)", self.inbox_bytes, "");
+        let moved = self.settled.values().filter(|settled| settled.moved).map(|settled| settled.id.into()).collect();
+        script.push_among("delete from inbox_bytes where id", &[], moved, "");
         script.push_update("inbox", SETTLED, SETTLE, self.settled.into_values().map(settled_row).collect());
         script.push_rows(
             "insert into deliveries (id, kind, destination, subject, stream, payload, state, attempt, sender, deadline_at, next_at, expires_at, traceparent, created_at, updated_at)",
@@ -399,7 +410,7 @@ const SETTLED: &[(&str, Kind)] = &[
     ("moved", Kind::Int),
 ];
 const SETTLE: &str = "state = u.state, why = u.why, effect = u.effect, stream = u.stream, resident = coalesce(u.resident, inbox.resident), \
-    person_tag = coalesce(u.person_tag, inbox.person_tag), sealed = case when u.moved = 1 then null else inbox.sealed end";
+    person_tag = coalesce(u.person_tag, inbox.person_tag), moved = case when u.moved = 1 then 1 else inbox.moved end";
 
 fn settled_row(settled: Settled) -> Vec<Value> {
     vec![

@@ -125,7 +125,8 @@ create table if not exists audit (
   why text not null
 );
 
--- HL7 messages as received and sent, sealed under their day's key; those of residents under their visit's (blobs).
+-- HL7 messages as received and sent. Their bytes lie under their day's key (inbox_bytes), and once a message has moved to a resident's
+-- visit under that visit's (blobs).
 create table if not exists inbox (
   seq integer primary key,
   id blob not null unique,
@@ -142,7 +143,7 @@ create table if not exists inbox (
   person_tag blob,
   place_tag blob,
   occurred_at integer not null,
-  sealed blob,
+  moved integer not null default 0,
   state text not null,
   why text not null,
   effect text not null,
@@ -159,8 +160,15 @@ create index if not exists inbox_state on inbox (state, received_at);
 create index if not exists inbox_control on inbox (control_id);
 create index if not exists inbox_person on inbox (person_tag, body_tag) where person_tag is not null;
 create index if not exists inbox_place on inbox (place_tag) where place_tag is not null and state in ('received', 'held');
--- What goes with its day: of residents whose bytes lie under their visit's key, the row stays.
-create index if not exists inbox_day on inbox (day) where resident is null or sealed is not null;
+-- What goes with its day: where the bytes moved to a visit, the row stays.
+create index if not exists inbox_day on inbox (day) where moved = 0;
+
+-- Apart from their rows, which are settled later: the smaller the row the cheaper that is.
+create table if not exists inbox_bytes (
+  seq integer primary key,
+  id blob not null unique,
+  sealed blob not null
+);
 
 -- Facts as consumed, without their sealed part, in arrival order: what a rebuild replays. `position` is that of this service's
 -- newest event then, so that its own events are replayed in between.

@@ -23,6 +23,7 @@ use crate::domain::events::Event;
 use crate::gateway::{Gateway, HELD, Keys, RECEIVED, Verdict};
 use crate::known::KnownVisit;
 use crate::reading::{self, Reading};
+use crate::search::SEALED;
 use crate::tags::{DEATH, Daily, Lasting, PATIENT_ALIAS, VISIT, WAITING, WAITING_ALSO, key_names, lasting_claim, message_claim, message_key_name};
 use crate::wire;
 use bytes::Bytes;
@@ -209,7 +210,11 @@ impl Gateway {
     }
 
     pub(crate) async fn open_held(&self, lasting: &Lasting, id: [u8; 16]) -> Result<Option<OpenRow>, NotNow> {
-        let rows = self.kernel.store.query("select day, sealed, traceparent, peer from inbox where id = $1 and state = $2", &[id.into(), HELD.into()]).await?;
+        let rows = self
+            .kernel
+            .store
+            .query(&format!("select day, {SEALED}, traceparent, peer from inbox where id = $1 and state = $2"), &[id.into(), HELD.into()])
+            .await?;
         let Some(row) = rows.first() else { return Ok(None) };
         let Some(sealed) = row.opt_blob(1) else { return Ok(None) };
         // Its day is over; the row goes with the sweep.
@@ -247,7 +252,7 @@ impl Gateway {
         let mut unit = Unit::default();
         let mut before = String::new();
         loop {
-            let sql = "select min(day) from inbox where day > $1 and sealed is not null";
+            let sql = "select min(day) from inbox where day > $1 and moved = 0";
             let rows = self.kernel.store.query(sql, &[before.as_str().into()]).await?;
             let Some(day) = rows.first().and_then(|row| row.opt_text(0)) else { return Ok(unit) };
             if !day.parse::<Date>().is_ok_and(|d| (today - d).get_days() > i32::from(self.kept_days)) {

@@ -239,9 +239,9 @@ impl<'g> Run<'g> {
         let before = sizes.iter().scan(0, |bytes, row| Some(std::mem::replace(bytes, *bytes + row.int(1))));
         let taken = before.take_while(|bytes| *bytes < PAGE_BYTES).count();
         let Some(last) = taken.checked_sub(1).map(|last| sizes[last].int(0)) else { return Ok(Page::default()) };
-        let sql = "select r.id, r.seq, r.day, r.sealed, r.traceparent, r.peer, r.control_id, r.body_tag, r.person_tag, r.received_at, \
+        let sql = "select r.id, r.seq, r.day, b.sealed, r.traceparent, r.peer, r.control_id, r.body_tag, r.person_tag, r.received_at, \
             exists (select 1 from inbox p where p.control_id = r.control_id and p.peer = r.peer and p.seq < r.seq and p.digest <> r.digest and p.state <> 'refused' and p.outgoing = 0) \
-            from inbox r where (r.state || '') = 'received' and r.seq > $1 and r.seq <= $2 order by r.seq";
+            from inbox r left join inbox_bytes b on b.id = r.id where (r.state || '') = 'received' and r.seq > $1 and r.seq <= $2 order by r.seq";
         let found = store.query(sql, &[after.into(), last.into()]).await?;
         let (mut rows, mut unreadable) = (Vec::with_capacity(found.len()), 0);
         for row in &found {

@@ -7,7 +7,7 @@ use crate::gateway::{DUPLICATE, Gateway, HELD, RECEIVED, REFUSED};
 use crate::inbox::{ATTEMPTS_MAX, OpenRow, moved_on};
 use crate::known::KnownVisit;
 use crate::peer::Mode;
-use crate::search::Visible;
+use crate::search::{SEALED, Visible};
 use crate::tags::Lasting;
 use crate::wire;
 use hearthline_eventing::{Answer, AuditRow, InboxChange, NotNow, ROW_MOVED_ON, Unit, now_us, query_among};
@@ -63,9 +63,9 @@ impl Gateway {
             Answer::VersionConflict { .. } | Answer::Claimed(_) | Answer::Fenced(_) => return Err(NotNow::Other("an audit row was not taken".to_owned())),
         }
         let lasting = Lasting::open(&self.kernel.composer.keyring).await?;
-        let head = "select id, peer, control_id, kind, state, why, effect, day, sealed, traceparent from inbox where outgoing = 0 and id";
+        let head = format!("select id, peer, control_id, kind, state, why, effect, day, {SEALED}, traceparent from inbox where outgoing = 0 and id");
         let ids = &ids[..ids.len().min(SELECTION_MAX)];
-        let rows = query_among(self.kernel.store.as_ref(), head, &[], ids, "order by occurred_at, seq").await?;
+        let rows = query_among(self.kernel.store.as_ref(), &head, &[], ids, "order by occurred_at, seq").await?;
         // Of a dry run: visits as they would stand.
         let mut visits: HashMap<[u8; 16], KnownVisit> = HashMap::new();
         let mut done = Vec::with_capacity(rows.len());

@@ -89,6 +89,8 @@ pub enum Shown {
     Gone,
 }
 
+/// A row's bytes under its day's key; none where they moved to its visit or went.
+pub(crate) const SEALED: &str = "(select sealed from inbox_bytes where inbox_bytes.id = inbox.id)";
 const COLUMNS: &str = "seq, id, received_at, occurred_at, outgoing, peer, control_id, kind, reply, size, state, why, effect, stream, resident, day";
 
 impl Gateway {
@@ -142,7 +144,7 @@ impl Gateway {
 
     /// One message. `audit` says who looks and why; it is durable before anything is shown.
     pub async fn message(&self, id: [u8; 16], visible: &Visible, reveal: bool, audit: AuditRow) -> Result<Option<MessageDetail>, NotNow> {
-        let sql = format!("select {COLUMNS}, sealed from inbox where id = $1");
+        let sql = format!("select {COLUMNS}, {SEALED} from inbox where id = $1");
         let rows = self.kernel.store.query(&sql, &[id.into()]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         let summary = summary(row);
@@ -173,7 +175,7 @@ impl Gateway {
 
     /// The bytes of a row, under its day's key or its visit's; none where they are gone.
     pub(crate) async fn bytes_of(&self, id: [u8; 16], day: &str, sealed: Option<&bytes::Bytes>) -> Result<Option<bytes::Bytes>, NotNow> {
-        if let Some(sealed) = sealed.filter(|sealed| !sealed.is_empty()) {
+        if let Some(sealed) = sealed {
             return self.unseal(id, day, sealed).await;
         }
         let Some(blob) = self.kernel.store.blob(id).await?.filter(|blob| blob.media_type == MEDIA_TYPE) else { return Ok(None) };

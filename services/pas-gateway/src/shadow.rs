@@ -11,6 +11,7 @@ use crate::national::Item;
 use crate::peer::{Mode, Peer};
 use crate::profile::Profile;
 use crate::reading::{self, Matter};
+use crate::search::SEALED;
 use hearthline_eventing::NotNow;
 use hearthline_interop::hl7v2::Message;
 use serde::Serialize;
@@ -155,7 +156,7 @@ impl Gateway {
         let (mut after, mut read, mut gone) = (0_i64, 0, 0_u64);
         while read < READ_MAX {
             let sql = format!(
-                "select seq, id, day, sealed from inbox where peer = $1 and outgoing = 0 and received_at >= $2 and received_at < $3 \
+                "select seq, id, day, {SEALED} from inbox where peer = $1 and outgoing = 0 and received_at >= $2 and received_at < $3 \
                  and state not in ('refused', 'duplicate') and seq > $4 order by seq limit {PAGE_ROWS}"
             );
             let args = [peer.name.as_str().into(), from.into(), until.into(), after.into()];
