@@ -22,6 +22,11 @@ create table if not exists claims (
   primary key (scope, key)
 ) without rowid;
 create index if not exists claims_expiry on claims (expires_at) where expires_at is not null;
+-- Whose several keys are asked for, by the scope's name in the statement.
+create index if not exists claims_visit on claims (owner) where scope = 'visit';
+create index if not exists claims_waiting on claims (owner) where scope = 'waiting';
+create index if not exists claims_waiting_also on claims (owner) where scope = 'waiting-also';
+create index if not exists claims_patient_alias on claims (owner) where scope = 'patient-alias';
 
 -- How far each partition was taken, by whom.
 create table if not exists checkpoints (

@@ -58,7 +58,12 @@ pub struct Keys {
 impl Keys {
     /// Every name of the visit that the message speaks of, and of the one that becomes part of it.
     pub fn visits(&self) -> impl Iterator<Item = [u8; 16]> {
-        self.visit.into_iter().chain(self.retired_visit).chain(self.former.iter().copied())
+        self.visit.into_iter().chain(self.by_names())
+    }
+
+    /// Those names but the first.
+    pub(crate) fn by_names(&self) -> impl Iterator<Item = [u8; 16]> {
+        self.retired_visit.into_iter().chain(self.former.iter().copied())
     }
 }
 

@@ -163,13 +163,20 @@ impl Gateway {
 
     async fn examine_tagged(&self, column: &'static str, tags: &[[u8; 16]]) -> Result<Looked, NotNow> {
         let store = self.kernel.store.as_ref();
-        let head = format!("select id, state from inbox where state in ($1, $2) and {column}");
+        let head = format!("select id, state, occurred_at, seq from inbox where state in ($1, $2) and (occurred_at, seq) > ($3, $4) and {column}");
         let tail = format!("order by occurred_at, seq limit {PAGE_ROWS}");
-        let rows = query_among(store, &head, &[RECEIVED.into(), HELD.into()], tags, &tail).await?;
-        for row in rows.iter().filter(|row| row.text(1) == HELD) {
-            self.examine(row.id(0)).await?;
+        let (mut looked, mut after) = (Looked::Over, (i64::MIN, 0));
+        loop {
+            let rows = query_among(store, &head, &[RECEIVED.into(), HELD.into(), after.0.into(), after.1.into()], tags, &tail).await?;
+            let Some(last) = rows.last() else { return Ok(looked) };
+            after = (last.int(2), last.int(3));
+            for row in &rows {
+                match row.text(1) {
+                    RECEIVED => looked = Looked::Again,
+                    _ => self.examine(row.id(0)).await?,
+                }
+            }
         }
-        Ok(if rows.iter().any(|row| row.text(1) == RECEIVED) { Looked::Again } else { Looked::Over })
     }
 
     pub(crate) async fn examine_all(&self, sql: &str, args: &[Value]) -> Result<(), NotNow> {

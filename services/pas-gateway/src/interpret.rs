@@ -1,8 +1,8 @@
 //! From what was received to what happened: the one reader of the inbox, on the holder of the service's lease.
 //!
 //! A page of received rows is opened in the order of receipt, all that they are judged by is read in a few queries, the keys of visits
-//! that begin are made in one go. The next page is made ready as this one is settled, and takes over the visits that moved on meanwhile:
-//! what it knows may be old, and the store says so. Messages of different visits are settled at the same time, so that the store commits them
+//! that begin are made in one go. The next page is made ready as this one is settled, and takes over the visits that moved on meanwhile;
+//! it is read anew where it speaks of one of them by another name, or of one that some message came to wait for. Messages of different visits are settled at the same time, so that the store commits them
 //! together, and those of one visit, or of one patient where they name no visit, one after the other. Each message is one unit. A unit
 //! that meets a visit which moved on is judged anew from what is there; one that meets another holder of the lease ends the page; a row
 //! that was settled meanwhile, as when the lease came back while a unit was still on its way, stays as it was settled.
@@ -67,6 +67,8 @@ impl Leading for Interpreter {
                 Ok(settled) if settled > 0 => continue,
                 Ok(_) => LOOK,
                 Err(error) => {
+                    // What should have been looked at afterwards may not have been.
+                    looked = None;
                     tracing::warn!(%error, "messages are not interpreted now; it is tried again");
                     AFTER_TROUBLE
                 }
@@ -115,8 +117,18 @@ struct Page {
 /// A page that is being settled, to the one behind it.
 struct Before {
     seq: i64,
+    /// By all of their names.
     visits: HashSet<[u8; 16]>,
+    /// The names that they go by beside the first.
+    by_names: HashSet<[u8; 16]>,
     shadowed: HashSet<String>,
+}
+
+impl Before {
+    /// A message speaks of one of its visits by another name: what it is judged by is not known yet.
+    fn renames(&self, keys: &Keys) -> bool {
+        keys.visits().any(|name| self.by_names.contains(&name)) || keys.by_names().any(|name| self.visits.contains(&name))
+    }
 }
 
 /// What became of the messages of one visit.
@@ -161,6 +173,7 @@ impl<'g> Run<'g> {
         let before = Before {
             seq: page.rows.last().map_or(0, |row| row.seq),
             visits: page.rows.iter().flat_map(|row| row.open.keys.visits()).collect(),
+            by_names: page.rows.iter().flat_map(|row| row.open.keys.by_names()).collect(),
             shadowed: std::mem::take(&mut page.shadowed),
         };
         let mut groups: HashMap<Vec<u8>, Vec<Row>> = HashMap::new();
@@ -194,9 +207,9 @@ impl<'g> Run<'g> {
         trouble?;
         let mut ahead = ahead?;
         settled += std::mem::take(&mut ahead.unreadable);
-        // Who waits for whom is read anew.
-        let is_waited_for = |row: &Row| row.open.keys.visits().any(|visit| waited_for.contains(&visit));
-        if !ahead.rows.is_empty() && !ahead.rows.iter().any(is_waited_for) {
+        // Who waits for whom is read anew, and what a visit that has several names is.
+        let is_old = |row: &Row| before.renames(&row.open.keys) || row.open.keys.visits().any(|visit| waited_for.contains(&visit));
+        if !ahead.rows.is_empty() && !ahead.rows.iter().any(is_old) {
             ahead.known.visits.extend(moved);
             *self.ahead.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(ahead);
         }

@@ -112,7 +112,8 @@ impl Gateway {
                 into.insert(row.id(0), row.id(2));
                 next.push(row.id(2));
             }
-            for row in query_among(store, "select key, owner from claims where scope = $1 and owner", &[PATIENT_ALIAS.into()], &wanted, "").await? {
+            let head = format!("select key, owner from claims where scope = '{PATIENT_ALIAS}' and owner");
+            for row in query_among(store, &head, &[], &wanted, "").await? {
                 into.insert(row.id(0), row.id(1));
                 next.push(row.id(0));
             }
@@ -148,8 +149,10 @@ impl Gateway {
         let store = self.kernel.store.as_ref();
         let mut residents: HashMap<[u8; 16], (i64, [u8; 16])> = HashMap::new();
         for scope in [WAITING, WAITING_ALSO] {
-            let head = "select w.owner, i.resident, i.occurred_at from claims w join inbox i on i.id = w.key and i.state = $2 where w.scope = $1 and w.owner";
-            for row in query_among(store, head, &[scope.into(), HELD.into()], visits, "").await? {
+            let head = format!(
+                "select w.owner, i.resident, i.occurred_at from claims w join inbox i on i.id = w.key and i.state = '{HELD}' where w.scope = '{scope}' and w.owner"
+            );
+            for row in query_among(store, &head, &[], visits, "").await? {
                 known.waited_for.insert(row.id(0));
                 let Some(resident) = row.opt_id(1) else { continue };
                 let earliest = residents.entry(row.id(0)).or_insert((row.int(2), resident));
@@ -166,19 +169,25 @@ impl Gateway {
         Ok(())
     }
 
+    /// How the visits stand, each by all of its names.
     async fn read_visits(&self, known: &mut Known) -> Result<(), NotNow> {
-        let by_stream: HashMap<StreamId, [u8; 16]> = known.visits.iter().map(|(tag, visit)| (visit.stream, *tag)).collect();
-        let streams: Vec<[u8; 16]> = by_stream.keys().map(|stream| *stream.bytes()).collect();
+        let streams = distinct(known.visits.values().map(|visit| *visit.stream.bytes()));
+        let mut read: HashMap<StreamId, (Visit, u64)> = HashMap::new();
         let head = "select stream, version, payload from events where stream";
         for row in query_among(self.kernel.store.as_ref(), head, &[], &streams, "order by stream, version").await? {
-            let Some(held) = by_stream.get(&row.stream(0)).and_then(|tag| known.visits.get_mut(tag)) else { continue };
+            let (visit, version) = read.entry(row.stream(0)).or_default();
             let undecodable = || NotNow::Other("a stored event does not decode".to_owned());
             let parts = hearthline_contracts::wire::split(row.blob(2)).map_err(|_| undecodable())?;
             let fact = Fact { topic: self.kernel.composer.topic.name, envelope: parts.envelope, sealed: parts.sealed, payload: row.blob(2).clone() };
             if let Some(event) = wire::decode(&fact).map_err(|e| NotNow::Other(e.to_string()))? {
-                held.visit = std::mem::take(&mut held.visit).evolve(&event);
+                *visit = std::mem::take(visit).evolve(&event);
             }
-            held.version = row.int(1).unsigned_abs();
+            *version = row.int(1).unsigned_abs();
+        }
+        for held in known.visits.values_mut() {
+            if let Some((visit, version)) = read.get(&held.stream) {
+                (held.visit, held.version) = (visit.clone(), *version);
+            }
         }
         Ok(())
     }

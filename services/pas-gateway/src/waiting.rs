@@ -19,15 +19,19 @@ use hearthline_nhs::{NhsNumber, ResidentId, StreamId};
 impl Gateway {
     /// All names of a visit.
     pub(crate) async fn names_of(&self, visit: StreamId) -> Result<Vec<[u8; 16]>, NotNow> {
-        let rows = self.kernel.store.query("select key from claims where scope = $1 and owner = $2", &[VISIT.into(), visit.into()]).await?;
+        let sql = format!("select key from claims where scope = '{VISIT}' and owner = $1");
+        let rows = self.kernel.store.query(&sql, &[visit.into()]).await?;
         Ok(rows.iter().map(|row| row.id(0)).collect())
     }
 
     /// Looks at what waits for a visit by any of its names, in its own time order.
     pub(crate) async fn examine_waiting(&self, keys: &Keys) -> Result<(), NotNow> {
+        let waits = |scope| {
+            format!("select i.id, i.occurred_at, i.seq from claims w join inbox i on i.id = w.key and i.state = $2 where w.scope = '{scope}' and w.owner = $1")
+        };
+        let sql = format!("{} union all {} order by occurred_at, seq", waits(WAITING), waits(WAITING_ALSO));
         for visit in keys.visits() {
-            let sql = "select inbox.id from claims join inbox on inbox.id = claims.key where claims.owner = $1 and claims.scope in ($2, $3) and inbox.state = $4 order by inbox.occurred_at, inbox.seq";
-            self.examine_all(sql, &[visit.into(), WAITING.into(), WAITING_ALSO.into(), HELD.into()]).await?;
+            self.examine_all(&sql, &[visit.into(), HELD.into()]).await?;
         }
         Ok(())
     }
@@ -67,9 +71,14 @@ impl Gateway {
         let visits: Vec<[u8; 16]> = keys.visits().collect();
         let store = self.kernel.store.as_ref();
         let opened = query_among(store, "select 1 from claims where scope = $1 and key", &[VISIT.into()], &visits, "").await?;
-        let head = "select 1 from claims w join inbox i on i.id = w.key and i.state = $3 and i.resident is not null where w.scope in ($1, $2) and w.owner";
-        let args = [WAITING.into(), WAITING_ALSO.into(), HELD.into()];
-        Ok(!opened.is_empty() || !query_among(store, head, &args, &visits, "").await?.is_empty())
+        let mut can = !opened.is_empty();
+        for scope in [WAITING, WAITING_ALSO] {
+            let head = format!(
+                "select 1 from claims w join inbox i on i.id = w.key and i.state = '{HELD}' and i.resident is not null where w.scope = '{scope}' and w.owner"
+            );
+            can = can || !query_among(store, &head, &[], &visits, "").await?.is_empty();
+        }
+        Ok(can)
     }
 
     /// Looks at what waits for a visit that is open: what a process that ended left undone.
