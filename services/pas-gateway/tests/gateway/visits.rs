@@ -245,14 +245,51 @@ async fn a_visit_that_is_told_of_without_an_nhs_number_first_is_the_residents_on
     assert_eq!((told.len(), told[0].resident, told[0].closed_at_us.is_some()), (1, Some(ONE), true));
 }
 
+/// A message of a visit that has no number, of a patient who is called `local`.
+fn unnumbered(adt: &Adt, local: &str, admitted: &str) -> String {
+    of(&Adt { visit: "", ..adt.clone() }, local).replace("|I||21\r", &format!("|I||21{}{admitted}\r", "|".repeat(40)))
+}
+
+#[tokio::test]
+async fn a_visit_without_a_number_is_known_by_each_of_its_names() {
+    let (world, gateway) = with_residents().await;
+    for (trigger, at) in [("A01", "20260301101500"), ("A03", "20260303120000")] {
+        for n in 10..30 {
+            let adt = Adt { at, ..Adt::new(trigger, &format!("{trigger}{n}"), &number(1)) };
+            receive(&gateway, unnumbered(&adt, &format!("H{n}"), &format!("2026030110{n}00")).as_bytes()).await;
+        }
+        interpret(&gateway).await;
+    }
+    let told = told(&world).await;
+    assert_eq!((told.len(), told.iter().filter(|visit| visit.closed_at_us.is_some()).count()), (20, 20), "{:?}", world.rows().await);
+}
+
+#[tokio::test]
+async fn a_visit_that_opens_on_one_page_goes_on_under_another_name_on_the_next() {
+    const PAGE: usize = 1_000;
+    const VISITS: usize = 20;
+    let (world, gateway) = with_residents().await;
+    consume(&gateway, &world.home(HOME, "Oak Lodge", "12 High Street", POSTCODE).await).await;
+    let of_visit = |trigger, n: usize, number: &str, at| {
+        let adt = Adt { at, ..Adt::new(trigger, &format!("{trigger}{n}"), number) };
+        unnumbered(&adt, &format!("H{n}"), &format!("2026030110{n:02}00")).replace("1 Nowhere Lane", "Oak Lodge").replace("PO1 1AA", POSTCODE)
+    };
+    let strangers = (0..PAGE - VISITS / 2).map(|n| text(&Adt::new("A31", &format!("S{n}"), &number(3))));
+    let first = (0..VISITS).map(|n| of_visit("A04", n, "", "20260301101500"));
+    let next = (0..VISITS).map(|n| of_visit("A01", n, &number(1), "20260301120000"));
+    for message in first.chain(strangers).chain(next) {
+        assert!(receive(&gateway, message.as_bytes()).await.code.is_accept());
+    }
+    interpret(&gateway).await;
+    tick(&gateway).await;
+    let told = told(&world).await;
+    assert_eq!((told.len(), told.iter().filter(|visit| visit.resident == Some(ONE)).count()), (VISITS, VISITS));
+}
+
 #[tokio::test]
 async fn a_visit_without_a_number_is_one_visit_under_every_identifier_of_its_patient() {
-    let unnumbered = |trigger, control: &str, number: &str, at| {
-        let text = of(&Adt { at, visit: "", ..Adt::new(trigger, control, number) }, "H1");
-        text.replace("|I||21\r", &format!("|I||21{}20260301101500\r", "|".repeat(40)))
-    };
-    let messages =
-        [unnumbered("A01", "1", "", "20260301101500"), unnumbered("A02", "2", &number(1), "20260302090000"), unnumbered("A03", "3", "", "20260303120000")];
+    let of_visit = |trigger, control: &str, number: &str, at| unnumbered(&Adt { at, ..Adt::new(trigger, control, number) }, "H1", "20260301101500");
+    let messages = [of_visit("A01", "1", "", "20260301101500"), of_visit("A02", "2", &number(1), "20260302090000"), of_visit("A03", "3", "", "20260303120000")];
     let told = in_every_order(&messages).await;
     assert_eq!((told.len(), told[0].resident, told[0].closed_at_us.is_some()), (1, Some(ONE), true));
     // A stranger at a home's address, whom a later message names.
