@@ -216,6 +216,9 @@ pub const UNKNOWN_FACILITY: Refusal = Refusal::of(
     "MSH-4 names no facility that this receiver knows: send the ODS code that was agreed on",
 );
 
+/// HL7 2.5.1, chapter 2.14.9.10; up to 2.4 it is 20, which few keep to.
+const CONTROL_ID_CHARACTERS: usize = 199;
+
 /// Whether MSH-11 is the environment's.
 pub fn environment(message: &Message<'_>, live_only: bool) -> Result<(), Refusal> {
     if live_only && Adt::of(message).processing_id() != ProcessingId::Production {
@@ -233,6 +236,10 @@ pub fn read_by(message: &Message<'_>, peer: &Peer, profile: &Profile) -> Result<
         return Err(Refusal::of(Ar, ErrorCode::UnsupportedMessageType, ("MSH", Some(9)), "MSH-9 must be ADT: this receiver takes nothing else"));
     }
     let control_id = adt.control_id().ok_or(Refusal::of(Ae, ErrorCode::RequiredFieldMissing, ("MSH", Some(10)), "MSH-10 is missing"))?;
+    if control_id.chars().count() > CONTROL_ID_CHARACTERS || control_id.chars().any(char::is_control) {
+        let text = "MSH-10 is longer than 199 characters, or holds control characters";
+        return Err(Refusal::of(Ae, ErrorCode::DataType, ("MSH", Some(10)), text));
+    }
     let wall = wall_clock(peer, profile);
     let at = match adt.visit_time() {
         Some(time) => moment(&time, peer, profile, wall.as_ref()),

@@ -167,7 +167,7 @@ impl Gateway {
         let lasting = Lasting::open(keyring).await?;
         let adt = message.map(Adt::of);
         let body = lasting.body("", frame.raw);
-        let text = |text: Option<&str>, most: usize| text.unwrap_or_default().chars().take(most).collect::<String>();
+        let text = |text: Option<&str>, most: usize| text.unwrap_or_default().chars().filter(|c| !c.is_control()).take(most).collect::<String>();
         let id = hearthline_runtime::service::fresh_id();
         let row = InboxRow {
             id,

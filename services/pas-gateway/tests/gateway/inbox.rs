@@ -6,6 +6,7 @@ use hearthline_contracts::envelope::Environment;
 use hearthline_contracts::hospital::HospitalEvent;
 use hearthline_contracts::hospital::hospital_event::Fact as Pb;
 use hearthline_eventing::now_us;
+use hearthline_interop::hl7v2::AckCode;
 use prost::Message;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -135,6 +136,20 @@ async fn a_backlog_of_several_pages_is_as_if_each_message_had_come_alone() {
         assert_eq!((row.int(0), row.int(1)), (VISITS as i64, VISITS as i64), "{name}");
     }
     assert_eq!(count("select count(*) from inbox_bytes").await, 0, "the bytes of each lie with its visit");
+}
+
+#[tokio::test]
+async fn a_control_id_that_no_table_takes_is_refused_and_kept_without_what_is_wrong() {
+    let world = World::new(Environment::Test).await;
+    let gateway = world.gateway();
+    for control in ["A\u{0}B".to_owned(), "A\u{7}B".to_owned(), "9".repeat(200)] {
+        let message = String::from_utf8(Adt::new("A01", "CONTROL", &number(1)).write()).expect("ascii").replace("CONTROL", &control);
+        let reply = receive(&gateway, message.as_bytes()).await;
+        assert_eq!(reply.code, AckCode::ApplicationError);
+    }
+    assert!(receive(&gateway, &Adt::new("A01", &"9".repeat(199), &number(1)).write()).await.code.is_accept());
+    let kept = world.ports.store.query("select control_id from inbox where state = 'refused' order by seq", &[]).await.expect("readable");
+    assert_eq!(kept.iter().map(|row| row.text(0).to_owned()).collect::<Vec<_>>(), ["AB".to_owned(), "AB".to_owned(), "9".repeat(199)]);
 }
 
 #[tokio::test]
