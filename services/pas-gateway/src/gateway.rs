@@ -6,7 +6,7 @@ use crate::domain::events::Event;
 use crate::domain::place::{HomeAddress, Signs, place};
 use crate::domain::rejection::Rejection;
 use crate::domain::state::Visit;
-use crate::domain::{Confidence, Report, Subject};
+use crate::domain::{Confidence, Report, Reported, Subject};
 use crate::known::{Known, KnownVisit};
 use crate::peer::Peer;
 use crate::profile::{Profile, ProfileError};
@@ -111,6 +111,8 @@ pub struct Verdict {
     pub report: Option<(Event, Option<[u8; 16]>)>,
     /// It waits for its visit to be opened, or for a message that says whose that is.
     pub waits: bool,
+    /// It names another patient than its visit's.
+    pub is_anothers: bool,
 }
 
 pub const RECEIVED: &str = "received";
@@ -153,7 +155,7 @@ impl Verdict {
     }
 
     fn row(state: &'static str, why: &str) -> Self {
-        Verdict { state, why: why.to_owned(), resident: None, visit: None, retired: None, report: None, waits: false }
+        Verdict { state, why: why.to_owned(), resident: None, visit: None, retired: None, report: None, waits: false, is_anothers: false }
     }
 
     /// Something beyond keeping the row follows.
@@ -230,9 +232,11 @@ impl Gateway {
             Matter::Nothing(why) => Verdict::row(IGNORED, why),
             Matter::Merge { .. } => on_merge(lasting, reading, keys, known, who),
             Matter::Person => on_person(lasting, reading, known, who),
-            Matter::Visit(_) => on_visit(reading, keys, known, visit, who),
+            Matter::Visit(_) => on_visit(lasting, reading, keys, known, visit, who),
         };
-        if let Who::Resident { id, .. } = who {
+        if let Who::Resident { id, .. } = who
+            && !verdict.is_anothers
+        {
             verdict.resident = Some(id);
             if matches!(reading.matter, Matter::Visit(_)) {
                 verdict.report = death(lasting, reading, known, id);
@@ -256,12 +260,21 @@ fn who(keys: &Keys, known: &Known) -> Who {
     Who::Resident { id: person.id, home: person.home, confidence }
 }
 
-fn on_visit(reading: &Reading, keys: &Keys, known: &Known, found: Option<&KnownVisit>, who: Who) -> Verdict {
+fn on_visit(lasting: &Lasting, reading: &Reading, keys: &Keys, known: &Known, found: Option<&KnownVisit>, who: Who) -> Verdict {
     let Some(reported) = reading.reported() else { return Verdict::row(IGNORED, "an event that is not interpreted") };
+    // A number of a visit may be used for another one by another system of the trust.
+    let retired = keys.retired_visit.and_then(|tag| known.visits.get(&tag));
+    if found.into_iter().chain(retired).any(|visit| is_anothers(lasting, (reading, &reported), keys, known, &visit.visit)) {
+        return Verdict { is_anothers: true, ..Verdict::row(HELD, ANOTHERS) };
+    }
+    let has_resident = found.is_some_and(|found| found.visit.resident().is_some());
     let subject = match who {
         Who::Resident { id, home, confidence } => Some(Subject::Resident { id, home, confidence }),
         // What waits for the same visit may say whose it is.
-        Who::Stranger => keys.visits().find_map(|tag| known.expected.get(&tag).copied()).or_else(|| home_of(reading, known)),
+        Who::Stranger => {
+            let expected = keys.visits().filter(|_| !has_resident).find_map(|tag| known.expected.get(&tag).copied());
+            expected.or_else(|| home_of(reading, known))
+        }
         Who::Disagrees => home_of(reading, known),
     };
     let unknown = Visit::default();
@@ -321,6 +334,20 @@ fn on_visit(reading: &Reading, keys: &Keys, known: &Known, found: Option<&KnownV
     verdict.visit = Some(work);
     verdict.resident = resident;
     verdict
+}
+
+/// The message has the NHS number of another patient than the one whose visit it is: by the time that the report is of, or by now. Only
+/// A45 gives a visit to another, and what was reported of it before that may be of a stranger.
+fn is_anothers(lasting: &Lasting, (reading, reported): (&Reading, &Reported), keys: &Keys, known: &Known, visit: &Visit) -> bool {
+    let Some(number) = keys.person.filter(|_| reported.report != Report::Move) else { return false };
+    let person = known.persons.get(&number).map(|person| person.id);
+    let statement = reported.statement(None);
+    let mut residents = visit.resident_by(&statement).into_iter().chain(visit.resident()).peekable();
+    if residents.peek().is_none() || (person.is_none() && visit.is_moved_after(&statement)) {
+        return false;
+    }
+    let facility = &reading.peer.facility_ods;
+    !residents.any(|resident| person.is_some_and(|person| known.is_one(lasting, facility, person, resident)))
 }
 
 fn on_person(lasting: &Lasting, reading: &Reading, known: &Known, who: Who) -> Verdict {
@@ -391,5 +418,6 @@ fn home_of(reading: &Reading, known: &Known) -> Option<Subject> {
 }
 
 const MERGE_CYCLE: &str = "a merge cycle: the identifier that stays was merged into the one that goes; a person must say which stays";
+const ANOTHERS: &str = "it names another patient than the visit's";
 const MOVED_AWAY: &str = "its visit is of somebody whom the directory does not know";
 const HOME_LEVEL: &str = "a visit from a home, of somebody whom the directory does not know";

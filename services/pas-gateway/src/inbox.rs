@@ -201,7 +201,7 @@ impl Gateway {
                     } else if comes_to_wait {
                         Box::pin(self.joined_those_that_wait(&row, &verdict)).await?;
                     }
-                    return Ok(());
+                    return self.examine_joined(&row, &verdict).await;
                 }
                 Answer::Claimed(_) | Answer::VersionConflict { .. } | Answer::Fenced(_) => {}
             }

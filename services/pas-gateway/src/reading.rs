@@ -189,6 +189,15 @@ impl Reading {
         })
     }
 
+    /// The NHS numbers of all whom it names.
+    pub fn numbers(&self) -> impl Iterator<Item = &NhsNumber> {
+        let retired = match &self.matter {
+            Matter::Merge { retired } => retired.as_slice(),
+            Matter::Visit(_) | Matter::Person | Matter::Nothing(_) => &[],
+        };
+        self.patient.nhs_number.iter().chain(retired)
+    }
+
     /// SOURCE OF ADMISSION, where the message has one.
     pub fn source(&self) -> &str {
         match &self.matter {

@@ -299,3 +299,60 @@ async fn of_two_opposite_merges_on_one_page_the_second_is_listed_as_a_merge_cycl
         assert_eq!(merged, i64::from(a == nhs(1)), "{rows:?}");
     }
 }
+
+#[tokio::test]
+async fn a_message_that_names_another_patient_than_the_visits_is_held_and_changes_nothing() {
+    const ANOTHERS: &str = "it names another patient than the visit's";
+    for (trigger, n) in [("A03", 3), ("A11", 3), ("A01", 3), ("A04", 2), ("A03", 2), ("A42", 2)] {
+        for order in [[0, 1], [1, 0]] {
+            for as_page in [false, true] {
+                let (world, gateway) = with_residents().await;
+                let theirs = text(&Adt { at: "20260302090000", born: "19400101", ..Adt::new(trigger, "2", &number(n)) });
+                let theirs = if n == 2 { theirs.replace("19400101", BORN) } else { theirs };
+                let theirs = if trigger == "A42" { theirs.replace("\rPV1|", "\rMRG|H123||||V1\rPV1|").replace("|V1\rPV2", "|V2\rPV2") } else { theirs };
+                let messages = [text(&Adt::new("A01", "1", &number(1))), theirs];
+                // Of a resident's own opening nobody can know that the number is another's.
+                if order == [1, 0] && n == 2 {
+                    continue;
+                }
+                for at in order {
+                    assert!(receive(&gateway, messages[at].as_bytes()).await.code.is_accept());
+                    if !as_page {
+                        interpret(&gateway).await;
+                    }
+                }
+                interpret(&gateway).await;
+                let case = format!("{trigger} of {n}, {order:?}, {as_page}");
+                assert_eq!(world.events().await, ["VisitOpened"], "{case}");
+                let told = told(&world).await;
+                assert_eq!((told.len(), told[0].resident, told[0].closed_at_us), (1, Some(ONE), None), "{case}");
+                let rows = world.rows().await;
+                assert_eq!((rows[0].0.as_str(), rows[1].0.as_str()), ("interpreted", "held"), "{case}");
+                assert!(rows[1].1 == ANOTHERS || order == [1, 0], "{case}: {rows:?}");
+                let blobs = world.ports.store.query("select count(*) from blobs", &[]).await.expect("readable");
+                assert_eq!(blobs[0].int(0), 1, "{case}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_names_another_patient_takes_effect_once_the_facility_or_the_directory_makes_the_two_one() {
+    let discharge = text(&Adt { at: "20260303120000", ..Adt::new("A03", "3", &number(2)) });
+    let merge = text(&Adt { at: "20260302090000", ..Adt::new("A40", "2", &number(2)) });
+    let merge = format!("{}MRG|{}^^^NHS^NH\r", merge.split("PV1").next().expect("before the visit"), number(1));
+    for order in orders(3) {
+        for as_page in [false, true] {
+            let (world, gateway) = with_residents().await;
+            let messages = [text(&Adt::new("A01", "1", &number(1))), merge.clone(), discharge.clone()];
+            for at in &order {
+                assert!(receive(&gateway, messages[*at].as_bytes()).await.code.is_accept());
+                if !as_page {
+                    interpret(&gateway).await;
+                }
+            }
+            interpret(&gateway).await;
+            assert_eq!(world.states().await, ["interpreted"; 3], "{order:?} {as_page}: {:?}", world.rows().await);
+        }
+    }
+}
