@@ -65,7 +65,7 @@ impl Gateway {
         let store = self.kernel.store.as_ref();
         let mut known = Known::default();
         let visits = distinct(messages.iter().flat_map(|(_, keys)| keys.visits()));
-        let persons = distinct(messages.iter().flat_map(|(_, keys)| keys.person.into_iter().chain(keys.retired.iter().copied())));
+        let persons = distinct(messages.iter().flat_map(|(_, keys)| keys.persons()));
         let mut holders = Vec::new();
         for row in claimed(store, RESIDENT_NHS, &persons).await? {
             holders.push((row.id(0), row.blob(1).clone(), row.id(2)));
@@ -98,11 +98,14 @@ impl Gateway {
         known.called_now.extend(identities.iter().map(|(id, now)| (ResidentId::from_bytes(*id), ResidentId::from_bytes(now.id))));
         let mut told = Vec::new();
         for (reading, keys) in messages {
+            for merge in &keys.merges {
+                let Some(survivor) = merge.survivor.and_then(|tag| known.persons.get(&tag)) else { continue };
+                let retired = merge.retired.iter().filter_map(|tag| known.persons.get(tag));
+                told.extend(retired.map(|retired| lasting.merge(&reading.peer.facility_ods, survivor.id.bytes(), retired.id.bytes())));
+            }
             let Some(person) = keys.person.and_then(|tag| known.persons.get(&tag)) else { continue };
             let facility = &reading.peer.facility_ods;
             told.extend(reading.patient.death.map(|_| lasting.death(facility, person.id.bytes())));
-            let retired = keys.retired.iter().filter_map(|tag| known.persons.get(tag));
-            told.extend(retired.map(|retired| lasting.merge(facility, person.id.bytes(), retired.id.bytes())));
             for resident in keys.visits().filter_map(|tag| known.visits.get(&tag)).flat_map(|visit| visit.visit.residents()) {
                 let resident = known.called_now.get(&resident).copied().unwrap_or(resident);
                 if resident != person.id {

@@ -356,3 +356,45 @@ async fn what_names_another_patient_takes_effect_once_the_facility_or_the_direct
         }
     }
 }
+
+/// A40 with one part per patient: who stays, and MRG-1.
+fn merges(control: &str, groups: &[(u32, &[u32])]) -> String {
+    let text = text(&Adt { at: "20260302090000", ..Adt::new("A40", control, "") });
+    let (head, _) = text.split_once("PID|").expect("a PID");
+    let nhs = |n: &u32| format!("{}^^^NHS^NH", number(*n));
+    let group = |(stays, go): &(u32, &[u32])| format!("PID|||{}||||{BORN}\rMRG|{}\r", nhs(stays), go.iter().map(nhs).collect::<Vec<_>>().join("~"));
+    head.to_owned() + &groups.iter().map(group).collect::<String>()
+}
+
+#[tokio::test]
+async fn every_patient_and_every_retired_number_of_a_merge_is_told_of_once() {
+    let (world, gateway) = with_residents().await;
+    for n in 3..=6 {
+        consume(&gateway, &world.registration([n; 16], &number(n.into()), "1938-04-12", None).await).await;
+    }
+    take(&gateway, merges("1", &[(1, &[2, 3, 2]), (4, &[5])]).as_bytes()).await;
+    assert_eq!(world.events().await, ["PatientsMerged"; 3]);
+    take(&gateway, merges("2", &[(4, &[5]), (6, &[3])]).as_bytes()).await;
+    assert_eq!(world.events().await, ["PatientsMerged"; 4]);
+    // MRG alone is repeated.
+    let repeated = merges("3", &[(6, &[1]), (6, &[4])]).replacen("PID", "1PID", 1);
+    let (before, after) = repeated.split_once("\rPID").expect("two parts");
+    let repeated = before.replace("1PID", "PID") + "\rMRG" + after.split_once("\rMRG").expect("a part").1;
+    take(&gateway, repeated.as_bytes()).await;
+    assert_eq!((world.events().await, world.states().await), (vec!["PatientsMerged".to_owned(); 6], vec!["interpreted".to_owned(); 3]));
+}
+
+#[tokio::test]
+async fn a_merge_is_held_until_all_whom_it_names_are_registered_in_whatever_order_they_are() {
+    for order in orders(4) {
+        let (world, gateway) = with_nobody().await;
+        take(&gateway, merges("1", &[(1, &[2]), (3, &[4])]).as_bytes()).await;
+        for n in &order {
+            assert_eq!(world.states().await, ["held"]);
+            let n = u8::try_from(*n).expect("few") + 1;
+            consume(&gateway, &world.registration([n; 16], &number(n.into()), "1938-04-12", None).await).await;
+            tick(&gateway).await;
+        }
+        assert_eq!((world.events().await, world.states().await), (vec!["PatientsMerged".to_owned(); 2], vec!["interpreted".to_owned()]), "{order:?}");
+    }
+}
