@@ -98,6 +98,8 @@ pub struct VisitWork {
     pub is_new: bool,
     /// It was found by a name that it had before.
     pub is_renamed: bool,
+    /// The message calls it by names that are not claimed yet.
+    pub has_more_names: bool,
 }
 
 /// The end of a visit that becomes part of another (A42).
@@ -190,7 +192,7 @@ impl Verdict {
 
     /// A visit can be found from now on by a name by which it could not before.
     pub fn opens(&self, keys: &Keys) -> bool {
-        self.visit.as_ref().is_some_and(|visit| visit.is_new || visit.is_renamed || keys.retired_visit.is_some())
+        self.visit.as_ref().is_some_and(|visit| visit.is_new || visit.is_renamed || visit.has_more_names || keys.retired_visit.is_some())
     }
 
     /// What follows, in order.
@@ -325,7 +327,8 @@ fn on_visit(lasting: &Lasting, reading: &Reading, keys: &Keys, known: &Known, fo
         Some(Subject::Home { .. }) | None => None,
     };
     let is_known = resident.is_some() || (visit.resident().is_some() && !is_move);
-    let mut work = VisitWork { stream, expected, events: Vec::new(), is_new, is_renamed };
+    let has_more_names = !is_new && keys.former.iter().any(|tag| !known.visits.contains_key(tag));
+    let mut work = VisitWork { stream, expected, events: Vec::new(), is_new, is_renamed, has_more_names };
     let mut verdict = match decide(visit, &reported, subject.as_ref()) {
         Ok(events) => {
             work.events = events;

@@ -94,7 +94,7 @@ impl Gateway {
                 names.extend(self.names_of(retired.stream).await?.into_iter().filter(|name| row.keys.retired_visit != Some(*name)));
             }
             unit.claims.extend(names.iter().map(|name| lasting_claim(VISIT, *name, &[], visit.stream, ClaimRule::Replace)));
-            if visit.is_new || visit.is_renamed {
+            if visit.is_new || visit.is_renamed || visit.has_more_names {
                 unit.claims.extend(row.keys.former.iter().map(|name| lasting_claim(VISIT, *name, &[], visit.stream, ClaimRule::KeepFirst)));
             }
         }

@@ -268,6 +268,22 @@ async fn a_visit_without_a_number_is_one_visit_under_every_identifier_of_its_pat
 }
 
 #[tokio::test]
+async fn an_identifier_that_a_visit_without_a_number_gets_later_finds_it_as_well() {
+    let unnumbered = |trigger, control: &str, identifiers: &str, at| {
+        let text = text(&Adt { at, visit: "", ..Adt::new(trigger, control, "") }).replace("H123^^^RHM^MR~^^^NHS^NH", identifiers);
+        text.replace("|I||21\r", &format!("|I||21{}20260301101500\r", "|".repeat(40)))
+    };
+    let (nhs, local) = (format!("{}^^^NHS^NH", number(1)), "H2^^^RHM^MR".to_owned());
+    let messages = [
+        unnumbered("A01", "1", &nhs, "20260301101500"),
+        unnumbered("A02", "2", &format!("{nhs}~{local}"), "20260302090000"),
+        unnumbered("A03", "3", &local, "20260303120000"),
+    ];
+    let told = in_every_order(&messages).await;
+    assert_eq!((told.len(), told[0].resident, told[0].closed_at_us.is_some()), (1, Some(ONE), true));
+}
+
+#[tokio::test]
 async fn a_message_that_waits_is_not_forgotten_when_its_patient_is_registered_before_the_opening_comes() {
     let world = World::new(Environment::Test).await;
     let gateway = world.gateway();
