@@ -206,7 +206,7 @@ fn accepted(explanation: &mut Explanation, message: &Message<'_>, reading: &Read
     match &reading.matter {
         Matter::Nothing(why) => (*why).clone_into(&mut explanation.why),
         Matter::Person => explanation.events = vec!["DeathReported"],
-        Matter::Merge { .. } => explanation.why = "PatientsMerged follows where both records are residents'".to_owned(),
+        Matter::Merge => explanation.why = "PatientsMerged follows where both records are residents'".to_owned(),
         Matter::Visit(_) => {
             explanation.visit = match (&reading.visit, &reading.admission) {
                 (Some(_), Some(_)) => "patient and time of admission",
@@ -343,7 +343,7 @@ fn matter(matter: &Matter, trigger: &str) -> &'static str {
             Report::Move => "visit of another patient",
             Report::MergedAway => "merge of visits",
         },
-        Matter::Merge { .. } => "merge",
+        Matter::Merge => "merge",
         Matter::Person => "death",
         Matter::Nothing(_) => "nothing",
     }

@@ -6,15 +6,15 @@ use crate::domain::events::Event;
 use crate::domain::place::{HomeAddress, Signs, place};
 use crate::domain::rejection::Rejection;
 use crate::domain::state::Visit;
-use crate::domain::{Confidence, Report, Subject};
+use crate::domain::{Confidence, Report, Reported, Subject};
 use crate::known::{Known, KnownVisit};
 use crate::peer::Peer;
 use crate::profile::{Profile, ProfileError};
-use crate::reading::{DEATH_CONTRADICTED, Matter, Reading};
+use crate::reading::{DEATH_CONTRADICTED, Matter, Merged, Reading};
 use crate::tags::Lasting;
 use hearthline_eventing::Kernel;
 use hearthline_interop::hl7v2::Charset;
-use hearthline_nhs::{HomeId, Postcode, ResidentId, StreamId, london_date};
+use hearthline_nhs::{DateOfBirth, HomeId, NhsNumber, Postcode, ResidentId, StreamId, london_date};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -39,8 +39,8 @@ pub struct Keys {
     pub person: Option<[u8; 16]>,
     pub born: Option<[u8; 16]>,
     pub visit: Option<[u8; 16]>,
-    /// Of a merge: the records that go.
-    pub retired: Vec<[u8; 16]>,
+    /// Of a merge: whose records are made one.
+    pub merges: Vec<MergeKeys>,
     /// The visit that becomes part of this one, or goes by its name from now on.
     pub retired_visit: Option<[u8; 16]>,
     /// Of a visit without a number: patient and admission.
@@ -56,6 +56,11 @@ pub struct Keys {
 }
 
 impl Keys {
+    /// Everybody whom the message names by an NHS number.
+    pub fn persons(&self) -> impl Iterator<Item = [u8; 16]> {
+        self.person.into_iter().chain(self.merges.iter().flat_map(|merge| merge.survivor.into_iter().chain(merge.retired.iter().copied())))
+    }
+
     /// Every name of the visit that the message speaks of, and of the one that becomes part of it.
     pub fn visits(&self) -> impl Iterator<Item = [u8; 16]> {
         self.visit.into_iter().chain(self.by_names())
@@ -65,6 +70,14 @@ impl Keys {
     pub(crate) fn by_names(&self) -> impl Iterator<Item = [u8; 16]> {
         self.retired_visit.into_iter().chain(self.former.iter().copied())
     }
+}
+
+/// The records that one patient's part of a merge makes one, by NHS number.
+#[derive(Debug, Clone)]
+pub struct MergeKeys {
+    pub survivor: Option<[u8; 16]>,
+    pub born: Option<[u8; 16]>,
+    pub retired: Vec<[u8; 16]>,
 }
 
 /// Who a patient is to the directory.
@@ -90,6 +103,8 @@ pub struct VisitWork {
     pub is_new: bool,
     /// It was found by a name that it had before.
     pub is_renamed: bool,
+    /// The message calls it by names that are not claimed yet.
+    pub has_more_names: bool,
 }
 
 /// The end of a visit that becomes part of another (A42).
@@ -112,10 +127,14 @@ pub struct Verdict {
     pub visit: Option<VisitWork>,
     /// The visit that is part of that one from now on, where it has a stream of its own.
     pub retired: Option<Retired>,
-    /// A report about a person, and the claim that lets it be made once.
-    pub report: Option<(Event, Option<[u8; 16]>)>,
+    /// Reports about persons, each with the claim that lets it be made once.
+    pub reports: Vec<(Event, [u8; 16])>,
+    /// The persons whose registration it waits for, beside the patient of PID-3.
+    pub awaits: Vec<[u8; 16]>,
     /// It waits for its visit to be opened, or for a message that says whose that is.
     pub waits: bool,
+    /// It names another patient than its visit's.
+    pub is_anothers: bool,
 }
 
 pub const RECEIVED: &str = "received";
@@ -158,23 +177,33 @@ impl Verdict {
     }
 
     fn row(state: &'static str, why: &str) -> Self {
-        Verdict { state, why: why.to_owned(), resident: None, visit: None, retired: None, report: None, waits: false }
+        Verdict {
+            state,
+            why: why.to_owned(),
+            resident: None,
+            visit: None,
+            retired: None,
+            reports: Vec::new(),
+            awaits: Vec::new(),
+            waits: false,
+            is_anothers: false,
+        }
     }
 
     /// Something beyond keeping the row follows.
     pub fn acts(&self) -> bool {
-        self.state != HELD || self.report.is_some() || self.visit.as_ref().is_some_and(|v| !v.events.is_empty())
+        self.state != HELD || !self.reports.is_empty() || self.visit.as_ref().is_some_and(|v| !v.events.is_empty())
     }
 
     /// A visit can be found from now on by a name by which it could not before.
     pub fn opens(&self, keys: &Keys) -> bool {
-        self.visit.as_ref().is_some_and(|visit| visit.is_new || visit.is_renamed || keys.retired_visit.is_some())
+        self.visit.as_ref().is_some_and(|visit| visit.is_new || visit.is_renamed || visit.has_more_names || keys.retired_visit.is_some())
     }
 
     /// What follows, in order.
     pub fn events(&self) -> impl Iterator<Item = &Event> {
         let retired = self.retired.iter().flat_map(|retired| &retired.events);
-        self.visit.iter().flat_map(|visit| &visit.events).chain(retired).chain(self.report.iter().map(|(event, _)| event))
+        self.visit.iter().flat_map(|visit| &visit.events).chain(retired).chain(self.reports.iter().map(|(event, _)| event))
     }
 }
 
@@ -204,13 +233,11 @@ impl Gateway {
         let number = reading.patient.nhs_number.as_ref();
         let patient = |key: &str| lasting.patient(&reading.peer.facility_ods, key);
         let admission = reading.admission.as_ref().map(|(key, at_us)| (patient(key), *at_us));
-        let mut edges: Vec<(String, String)> = reading.merged.iter().flat_map(|merged| merged.edges()).collect();
-        if let (Matter::Merge { retired }, Some(survivor)) = (&reading.matter, number) {
-            edges.extend(retired.iter().filter(|number| *number != survivor).map(|number| (number.as_str().to_owned(), survivor.as_str().to_owned())));
-        }
+        let edges = reading.merged.iter().flat_map(Merged::edges);
+        let born = |number: Option<&NhsNumber>, born: Option<&DateOfBirth>| number.zip(born).map(|(number, born)| lasting.born(number, born));
         Keys {
             person: number.map(|n| lasting.number(n)),
-            born: number.zip(reading.patient.date_of_birth.as_ref()).map(|(n, born)| lasting.born(n, born)),
+            born: born(number, reading.patient.date_of_birth.as_ref()),
             visit: match &admission {
                 Some((patient, at_us)) => Some(lasting.admission(patient, *at_us)),
                 None => reading.visit.as_ref().map(|v| lasting.visit(&reading.peer.facility_ods, v)),
@@ -219,28 +246,35 @@ impl Gateway {
             admission,
             also_called: reading.also_called.iter().map(|key| patient(key)).collect(),
             former: Vec::new(),
-            edges: edges.into_iter().map(|(retired, survivor)| (patient(&retired), patient(&survivor))).collect(),
+            edges: edges.map(|(retired, survivor)| (patient(&retired), patient(&survivor))).collect(),
             is_cycle: false,
-            retired: match &reading.matter {
-                Matter::Merge { retired } => retired.iter().map(|n| lasting.number(n)).collect(),
-                Matter::Visit(_) | Matter::Person | Matter::Nothing(_) => Vec::new(),
-            },
+            merges: reading
+                .merged
+                .iter()
+                .map(|merged| MergeKeys {
+                    survivor: merged.nhs_number.as_ref().map(|number| lasting.number(number)),
+                    born: born(merged.nhs_number.as_ref(), merged.date_of_birth.as_ref()),
+                    retired: merged.retired_numbers.iter().map(|number| lasting.number(number)).collect(),
+                })
+                .collect(),
         }
     }
 
     /// What follows from a message, given what is known and how its visit stands.
     pub fn judge(&self, lasting: &Lasting, reading: &Reading, keys: &Keys, known: &Known, visit: Option<&KnownVisit>) -> Verdict {
-        let who = who(keys, known);
+        let who = who(keys.person, keys.born, known);
         let mut verdict = match &reading.matter {
             Matter::Nothing(why) => Verdict::row(IGNORED, why),
-            Matter::Merge { .. } => on_merge(lasting, reading, keys, known, who),
+            Matter::Merge => return on_merge(lasting, reading, keys, known),
             Matter::Person => on_person(lasting, reading, known, who),
-            Matter::Visit(_) => on_visit(reading, keys, known, visit, who),
+            Matter::Visit(_) => on_visit(lasting, reading, keys, known, visit, who),
         };
-        if let Who::Resident { id, .. } = who {
+        if let Who::Resident { id, .. } = who
+            && !verdict.is_anothers
+        {
             verdict.resident = Some(id);
             if matches!(reading.matter, Matter::Visit(_)) {
-                verdict.report = death(lasting, reading, known, id);
+                verdict.reports.extend(death(lasting, reading, known, id));
             }
         }
         if reading.patient.death_contradicted {
@@ -250,10 +284,10 @@ impl Gateway {
     }
 }
 
-fn who(keys: &Keys, known: &Known) -> Who {
-    let Some(person) = keys.person.and_then(|tag| known.persons.get(&tag)) else { return Who::Stranger };
+fn who(number: Option<[u8; 16]>, born: Option<[u8; 16]>, known: &Known) -> Who {
+    let Some(person) = number.and_then(|tag| known.persons.get(&tag)) else { return Who::Stranger };
     let known_born: Option<[u8; 16]> = person.born.as_ref().try_into().ok();
-    let confidence = match (keys.born, known_born) {
+    let confidence = match (born, known_born) {
         (Some(said), Some(known)) if said != known => return Who::Disagrees,
         (Some(_), Some(_)) => Confidence::High,
         _ => Confidence::Medium,
@@ -261,12 +295,21 @@ fn who(keys: &Keys, known: &Known) -> Who {
     Who::Resident { id: person.id, home: person.home, confidence }
 }
 
-fn on_visit(reading: &Reading, keys: &Keys, known: &Known, found: Option<&KnownVisit>, who: Who) -> Verdict {
+fn on_visit(lasting: &Lasting, reading: &Reading, keys: &Keys, known: &Known, found: Option<&KnownVisit>, who: Who) -> Verdict {
     let Some(reported) = reading.reported() else { return Verdict::row(IGNORED, "an event that is not interpreted") };
+    // A number of a visit may be used for another one by another system of the trust.
+    let retired = keys.retired_visit.and_then(|tag| known.visits.get(&tag));
+    if found.into_iter().chain(retired).any(|visit| is_anothers(lasting, (reading, &reported), keys, known, &visit.visit)) {
+        return Verdict { is_anothers: true, ..Verdict::row(HELD, ANOTHERS) };
+    }
+    let has_resident = found.is_some_and(|found| found.visit.resident().is_some());
     let subject = match who {
         Who::Resident { id, home, confidence } => Some(Subject::Resident { id, home, confidence }),
         // What waits for the same visit may say whose it is.
-        Who::Stranger => keys.visits().find_map(|tag| known.expected.get(&tag).copied()).or_else(|| home_of(reading, known)),
+        Who::Stranger => {
+            let expected = keys.visits().filter(|_| !has_resident).find_map(|tag| known.expected.get(&tag).copied());
+            expected.or_else(|| home_of(reading, known))
+        }
         Who::Disagrees => home_of(reading, known),
     };
     let unknown = Visit::default();
@@ -289,7 +332,8 @@ fn on_visit(reading: &Reading, keys: &Keys, known: &Known, found: Option<&KnownV
         Some(Subject::Home { .. }) | None => None,
     };
     let is_known = resident.is_some() || (visit.resident().is_some() && !is_move);
-    let mut work = VisitWork { stream, expected, events: Vec::new(), is_new, is_renamed };
+    let has_more_names = !is_new && keys.former.iter().any(|tag| !known.visits.contains_key(tag));
+    let mut work = VisitWork { stream, expected, events: Vec::new(), is_new, is_renamed, has_more_names };
     let mut verdict = match decide(visit, &reported, subject.as_ref()) {
         Ok(events) => {
             work.events = events;
@@ -328,41 +372,71 @@ fn on_visit(reading: &Reading, keys: &Keys, known: &Known, found: Option<&KnownV
     verdict
 }
 
+/// The message has the NHS number of another patient than the one whose visit it is: by the time that the report is of, or by now. Only
+/// A45 gives a visit to another, and what was reported of it before that may be of a stranger.
+fn is_anothers(lasting: &Lasting, (reading, reported): (&Reading, &Reported), keys: &Keys, known: &Known, visit: &Visit) -> bool {
+    let Some(number) = keys.person.filter(|_| reported.report != Report::Move) else { return false };
+    let person = known.persons.get(&number).map(|person| person.id);
+    let statement = reported.statement(None);
+    let mut residents = visit.resident_by(&statement).into_iter().chain(visit.resident()).peekable();
+    if residents.peek().is_none() || (person.is_none() && visit.is_moved_after(&statement)) {
+        return false;
+    }
+    let facility = &reading.peer.facility_ods;
+    !residents.any(|resident| person.is_some_and(|person| known.is_one(lasting, facility, person, resident)))
+}
+
 fn on_person(lasting: &Lasting, reading: &Reading, known: &Known, who: Who) -> Verdict {
     let Who::Resident { id, .. } = who else { return Verdict::row(HELD, "nobody of the directory") };
     match death(lasting, reading, known, id) {
-        Some(report) => Verdict { report: Some(report), ..Verdict::row(INTERPRETED, "") },
+        Some(report) => Verdict { reports: vec![report], ..Verdict::row(INTERPRETED, "") },
         None => Verdict::row(IGNORED, "it was reported before"),
     }
 }
 
-fn on_merge(lasting: &Lasting, reading: &Reading, keys: &Keys, known: &Known, who: Who) -> Verdict {
+/// Each two residents are told of once; what is nobody's yet may be a resident's later.
+fn on_merge(lasting: &Lasting, reading: &Reading, keys: &Keys, known: &Known) -> Verdict {
     if keys.is_cycle {
         return Verdict::row(HELD, MERGE_CYCLE);
     }
-    let Who::Resident { id: survivor, .. } = who else { return Verdict::row(HELD, "nobody of the directory") };
-    let retired = keys.retired.iter().filter_map(|tag| known.persons.get(tag)).map(|person| person.id).find(|id| *id != survivor);
-    match retired {
-        Some(retired) => {
-            let event = Event::PatientsMerged {
-                survivor,
-                retired,
-                feed: reading.peer.name.clone(),
-                facility: reading.peer.facility_ods.to_string(),
-                trigger: reading.trigger.clone(),
-            };
-            let once = lasting.merge(&reading.peer.facility_ods, survivor.bytes(), retired.bytes());
-            if known.reported.contains(&once) {
-                return Verdict::row(IGNORED, "it was reported before");
-            }
-            Verdict { report: Some((event, Some(once))), ..Verdict::row(INTERPRETED, "") }
+    let facility = &reading.peer.facility_ods;
+    let (mut verdict, mut survivors) = (Verdict::row(IGNORED, "it merges no two residents"), Vec::new());
+    let mut why_held = None;
+    for merge in &keys.merges {
+        let stayed = who(merge.survivor, merge.born, known);
+        let unknown: Vec<[u8; 16]> = merge.retired.iter().copied().filter(|tag| !known.persons.contains_key(tag)).collect();
+        verdict.awaits.extend(merge.survivor.filter(|_| !matches!(stayed, Who::Resident { .. })).iter().chain(&unknown));
+        let Who::Resident { id: survivor, .. } = stayed else {
+            why_held = Some("nobody of the directory");
+            continue;
+        };
+        survivors.push(survivor);
+        if !unknown.is_empty() {
+            why_held = why_held.or(Some("who is merged is nobody of the directory"));
         }
-        None => Verdict::row(IGNORED, "it merges no two residents"),
+        for retired in merge.retired.iter().filter_map(|tag| known.persons.get(tag)).map(|person| person.id).filter(|id| *id != survivor) {
+            let once = lasting.merge(facility, survivor.bytes(), retired.bytes());
+            if known.reported.contains(&once) {
+                verdict.why = "it was reported before".to_owned();
+            } else if !verdict.reports.iter().any(|(_, told)| *told == once) {
+                let (feed, trigger) = (reading.peer.name.clone(), reading.trigger.clone());
+                let event = Event::PatientsMerged { survivor, retired, feed, facility: facility.to_string(), trigger };
+                verdict.reports.push((event, once));
+            }
+        }
+    }
+    if survivors.len() == keys.merges.len() {
+        verdict.resident = survivors.first().copied();
+    }
+    match why_held {
+        Some(why) => Verdict { state: HELD, why: why.to_owned(), ..verdict },
+        None if !verdict.reports.is_empty() => Verdict { state: INTERPRETED, why: String::new(), ..verdict },
+        None => verdict,
     }
 }
 
 /// A facility's report of a death is made once for a resident.
-fn death(lasting: &Lasting, reading: &Reading, known: &Known, resident: ResidentId) -> Option<(Event, Option<[u8; 16]>)> {
+fn death(lasting: &Lasting, reading: &Reading, known: &Known, resident: ResidentId) -> Option<(Event, [u8; 16])> {
     let death = reading.patient.death?;
     let key = lasting.death(&reading.peer.facility_ods, resident.bytes());
     if known.reported.contains(&key) {
@@ -378,7 +452,7 @@ fn death(lasting: &Lasting, reading: &Reading, known: &Known, resident: Resident
         at_us: death.at_us,
         trigger: reading.trigger.clone(),
     };
-    Some((event, Some(key)))
+    Some((event, key))
 }
 
 /// The home that a stranger lives in, where the agreement with the trust lets that be counted. Of a resident the directory says it.
@@ -396,5 +470,6 @@ fn home_of(reading: &Reading, known: &Known) -> Option<Subject> {
 }
 
 const MERGE_CYCLE: &str = "a merge cycle: the identifier that stays was merged into the one that goes; a person must say which stays";
+const ANOTHERS: &str = "it names another patient than the visit's";
 const MOVED_AWAY: &str = "its visit is of somebody whom the directory does not know";
 const HOME_LEVEL: &str = "a visit from a home, of somebody whom the directory does not know";

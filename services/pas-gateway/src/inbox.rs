@@ -24,7 +24,9 @@ use crate::gateway::{Gateway, HELD, Keys, RECEIVED, Verdict};
 use crate::known::KnownVisit;
 use crate::reading::{self, Reading};
 use crate::search::SEALED;
-use crate::tags::{DEATH, Daily, Lasting, PATIENT_ALIAS, VISIT, WAITING, WAITING_ALSO, key_names, lasting_claim, message_claim, message_key_name};
+use crate::tags::{
+    DEATH, Daily, Lasting, PATIENT_ALIAS, VISIT, WAITING, WAITING_ALSO, WAITING_PERSON, key_names, lasting_claim, message_claim, message_key_name,
+};
 use crate::wire;
 use bytes::Bytes;
 use hearthline_eventing::{Access, Actor, Answer, Cause, ClaimRule, InboxChange, NotNow, Occurred, Settled, Unit, Value, now_us, query_among, seal};
@@ -92,7 +94,7 @@ impl Gateway {
                 names.extend(self.names_of(retired.stream).await?.into_iter().filter(|name| row.keys.retired_visit != Some(*name)));
             }
             unit.claims.extend(names.iter().map(|name| lasting_claim(VISIT, *name, &[], visit.stream, ClaimRule::Replace)));
-            if visit.is_new || visit.is_renamed {
+            if visit.is_new || visit.is_renamed || visit.has_more_names {
                 unit.claims.extend(row.keys.former.iter().map(|name| lasting_claim(VISIT, *name, &[], visit.stream, ClaimRule::KeepFirst)));
             }
         }
@@ -104,10 +106,10 @@ impl Gateway {
                 None => message_claim(PATIENT_ALIAS, retired, &[], *survivor.bytes(), ClaimRule::Replace, (now, self.kept_days)),
             });
         }
-        if let Some((event, once)) = &verdict.report {
+        for (event, once) in &verdict.reports {
             let stream = StreamId::from_bytes(hearthline_runtime::service::fresh_id());
             unit.writes.push(composer.write(stream, 0, vec![wire::encode(event, occurred(&row.reading.at))], &cause(stream), now).await?);
-            unit.claims.extend(once.map(|key| lasting_claim(DEATH, key, &[], stream, ClaimRule::Unique)));
+            unit.claims.push(lasting_claim(DEATH, *once, &[], stream, ClaimRule::Unique));
             blob_of = blob_of.or(Some(stream));
         }
         // The bytes of a home-level visit stay under the day's key: they are a stranger's.
@@ -119,6 +121,10 @@ impl Gateway {
             for (scope, visit) in [WAITING, WAITING_ALSO].into_iter().zip(row.keys.visits()) {
                 unit.claims.push(message_claim(scope, &row.id, &[], visit, ClaimRule::KeepFirst, (now, self.kept_days)));
             }
+        }
+        for person in &verdict.awaits {
+            let key = [person.as_slice(), row.id.as_slice()].concat();
+            unit.claims.push(message_claim(WAITING_PERSON, &key, &row.id, *person, ClaimRule::KeepFirst, (now, self.kept_days)));
         }
         let effect = unit.writes.iter().flat_map(|write| &write.events).map(|event| event.name).collect::<Vec<_>>().join(",");
         unit.inbox.push(InboxChange::Settle(Box::new(Settled {
@@ -138,7 +144,9 @@ impl Gateway {
     /// Looks at every held message about a person, under each living day's key, in the messages' own time order.
     pub async fn examine_person(&self, number: &NhsNumber) -> Result<Looked, NotNow> {
         let tags = self.daily_tags(|daily| daily.number(number)).await?;
-        self.examine_tagged("person_tag", &tags).await
+        let looked = self.examine_tagged("person_tag", &tags).await?;
+        self.examine_awaiting(number).await?;
+        Ok(looked)
     }
 
     /// Looks at every held message from an address with this postcode.
@@ -208,7 +216,7 @@ impl Gateway {
                     } else if comes_to_wait {
                         Box::pin(self.joined_those_that_wait(&row, &verdict)).await?;
                     }
-                    return Ok(());
+                    return self.examine_joined(&row, &verdict).await;
                 }
                 Answer::Claimed(_) | Answer::VersionConflict { .. } | Answer::Fenced(_) => {}
             }

@@ -422,8 +422,11 @@ impl<'g> Run<'g> {
             self.gateway.examine(row.id).await?;
         } else if (*waits || row.keys.visits().any(|visit| known.waited_for.contains(&visit))) && verdict.opens(&row.keys) {
             self.gateway.examine_waiting(&row.keys).await?;
+        } else if verdict.is_anothers || !verdict.awaits.is_empty() {
+            // Likewise.
+            self.gateway.examine(row.id).await?;
         }
-        Ok(())
+        self.gateway.examine_joined(row, verdict).await
     }
 
     /// The same judgement, and nothing follows.

@@ -9,7 +9,7 @@ use crate::tags::{DEATH, Lasting, PATIENT_ALIAS, RESIDENT_NHS, VISIT, WAITING, W
 use crate::wire;
 use bytes::Bytes;
 use hearthline_eventing::{Fact, NotNow, Row, Store, Value, identity, query_among};
-use hearthline_nhs::{HomeId, Postcode, ResidentId, StreamId};
+use hearthline_nhs::{HomeId, OdsCode, Postcode, ResidentId, StreamId};
 use std::collections::{HashMap, HashSet};
 
 /// Merges are followed this far.
@@ -46,6 +46,17 @@ pub struct Known {
     pub waited_for: HashSet<[u8; 16]>,
     /// Whose such a visit is by what waits for it, where that names a resident.
     pub expected: HashMap<[u8; 16], Subject>,
+    /// Residents of those visits by what the directory calls them now, where that is another.
+    pub called_now: HashMap<ResidentId, ResidentId>,
+}
+
+impl Known {
+    /// Two residents are one, to the directory or by a merge that the facility reported.
+    pub fn is_one(&self, lasting: &Lasting, facility: &OdsCode, person: ResidentId, resident: ResidentId) -> bool {
+        let resident = self.called_now.get(&resident).copied().unwrap_or(resident);
+        let merged = |a: ResidentId, b: ResidentId| self.reported.contains(&lasting.merge(facility, a.bytes(), b.bytes()));
+        person == resident || merged(person, resident) || merged(resident, person)
+    }
 }
 
 impl Gateway {
@@ -54,7 +65,7 @@ impl Gateway {
         let store = self.kernel.store.as_ref();
         let mut known = Known::default();
         let visits = distinct(messages.iter().flat_map(|(_, keys)| keys.visits()));
-        let persons = distinct(messages.iter().flat_map(|(_, keys)| keys.person.into_iter().chain(keys.retired.iter().copied())));
+        let persons = distinct(messages.iter().flat_map(|(_, keys)| keys.persons()));
         let mut holders = Vec::new();
         for row in claimed(store, RESIDENT_NHS, &persons).await? {
             holders.push((row.id(0), row.blob(1).clone(), row.id(2)));
@@ -80,13 +91,28 @@ impl Gateway {
             }
         }
         self.read_waiting(&mut known, &visits).await?;
+        let are_known: HashSet<ResidentId> = known.persons.values().map(|person| person.id).collect();
+        let residents = known.visits.values().flat_map(|visit| visit.visit.residents()).filter(|id| !are_known.contains(id));
+        let residents = distinct(residents.map(|id| *id.bytes()));
+        let identities = identity::resolve_many(store, &residents).await?;
+        known.called_now.extend(identities.iter().map(|(id, now)| (ResidentId::from_bytes(*id), ResidentId::from_bytes(now.id))));
         let mut told = Vec::new();
         for (reading, keys) in messages {
+            for merge in &keys.merges {
+                let Some(survivor) = merge.survivor.and_then(|tag| known.persons.get(&tag)) else { continue };
+                let retired = merge.retired.iter().filter_map(|tag| known.persons.get(tag));
+                told.extend(retired.map(|retired| lasting.merge(&reading.peer.facility_ods, survivor.id.bytes(), retired.id.bytes())));
+            }
             let Some(person) = keys.person.and_then(|tag| known.persons.get(&tag)) else { continue };
             let facility = &reading.peer.facility_ods;
             told.extend(reading.patient.death.map(|_| lasting.death(facility, person.id.bytes())));
-            let retired = keys.retired.iter().filter_map(|tag| known.persons.get(tag));
-            told.extend(retired.map(|retired| lasting.merge(facility, person.id.bytes(), retired.id.bytes())));
+            for resident in keys.visits().filter_map(|tag| known.visits.get(&tag)).flat_map(|visit| visit.visit.residents()) {
+                let resident = known.called_now.get(&resident).copied().unwrap_or(resident);
+                if resident != person.id {
+                    told.push(lasting.merge(facility, person.id.bytes(), resident.bytes()));
+                    told.push(lasting.merge(facility, resident.bytes(), person.id.bytes()));
+                }
+            }
         }
         let told = distinct(told.into_iter());
         known.reported.extend(claimed(store, DEATH, &told).await?.iter().map(|row| row.id(0)));

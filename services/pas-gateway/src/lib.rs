@@ -27,6 +27,7 @@ pub mod known;
 pub mod mllp;
 pub mod national;
 pub mod peer;
+mod persons;
 pub mod profile;
 pub mod reading;
 pub mod receive;

@@ -80,19 +80,45 @@ impl std::fmt::Debug for LocalId {
 }
 
 /// What a merge (A34, A40) or a change of identifier (A47) makes one within the facility: PID-3 stays, MRG-1 goes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Merged {
+    /// Of the record that stays.
+    pub nhs_number: Option<NhsNumber>,
+    pub date_of_birth: Option<DateOfBirth>,
+    pub retired_numbers: Vec<NhsNumber>,
+    /// Identifiers that are no NHS number.
     pub survivor: Vec<LocalId>,
     pub retired: Vec<LocalId>,
 }
 
+impl std::fmt::Debug for Merged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Merged(redacted)")
+    }
+}
+
 impl Merged {
+    fn of(adt: &Adt<'_>, profile: &Profile) -> Self {
+        let local = |ids: &mut dyn Iterator<Item = PatientIdentifier<'_>>| ids.map(|id| LocalId::of(&id)).filter(|id| !id.is_nhs_number()).collect();
+        Merged {
+            nhs_number: nhs_number(adt, profile).0,
+            date_of_birth: date_of_birth(adt),
+            retired_numbers: adt.discarded_identifiers().filter_map(|id| NhsNumber::parse(id.value).ok()).collect(),
+            survivor: local(&mut adt.identifiers()),
+            retired: local(&mut adt.discarded_identifiers()),
+        }
+    }
+
     /// Alias edges, retired key → surviving key, for visits that are named by patient and admission. MRG-1 without an authority takes
     /// that of PID-3. An identifier into itself is no edge.
     pub fn edges(&self) -> Vec<(String, String)> {
-        let Some(survivor) = self.survivor.first() else { return Vec::new() };
+        let numbers = self.nhs_number.iter().flat_map(|survivor| {
+            self.retired_numbers.iter().filter(move |number| *number != survivor).map(|number| (number.as_str().to_owned(), survivor.as_str().to_owned()))
+        });
+        let Some(survivor) = self.survivor.first() else { return numbers.collect() };
         let qualified = |id: &LocalId| LocalId { authority: id.authority.clone().or_else(|| survivor.authority.clone()), ..id.clone() };
-        self.retired.iter().map(|id| (qualified(id).key(), survivor.key())).filter(|(retired, survivor)| retired != survivor).collect()
+        let local = self.retired.iter().map(|id| (qualified(id).key(), survivor.key()));
+        local.filter(|(retired, survivor)| retired != survivor).chain(numbers).collect()
     }
 }
 
@@ -100,10 +126,8 @@ impl Merged {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Matter {
     Visit(Report),
-    /// A34, A40, A47: the numbers of the record that goes. Its local identifiers are in [`Reading::merged`].
-    Merge {
-        retired: Vec<NhsNumber>,
-    },
+    /// A34, A40, A47: [`Reading::merged`].
+    Merge,
     /// An update of the person that says they died.
     Person,
     /// Nothing that is interpreted here; the reason for counts.
@@ -145,7 +169,8 @@ pub struct Reading {
     pub admission: Option<(String, i64)>,
     /// What else the patient of such a visit is called: another message may name it by that.
     pub also_called: Vec<String>,
-    pub merged: Option<Merged>,
+    /// A40 may merge several.
+    pub merged: Vec<Merged>,
     /// DISCHARGE DESTINATION; empty when not sent or not a national code.
     pub destination: String,
     pub at: Moment,
@@ -189,11 +214,17 @@ impl Reading {
         })
     }
 
+    /// The NHS numbers of all whom it names.
+    pub fn numbers(&self) -> impl Iterator<Item = &NhsNumber> {
+        let merged = self.merged.iter().flat_map(|merged| merged.nhs_number.iter().chain(&merged.retired_numbers));
+        self.patient.nhs_number.iter().chain(merged)
+    }
+
     /// SOURCE OF ADMISSION, where the message has one.
     pub fn source(&self) -> &str {
         match &self.matter {
             Matter::Visit(report) => report.details().map_or("", |details| &details.source),
-            Matter::Merge { .. } | Matter::Person | Matter::Nothing(_) => "",
+            Matter::Merge | Matter::Person | Matter::Nothing(_) => "",
         }
     }
 }
@@ -249,7 +280,9 @@ pub fn read_by(message: &Message<'_>, peer: &Peer, profile: &Profile) -> Result<
     let death = death(&adt, &coded, wall.as_ref());
     let matter = matter(&adt, &coded, death.as_ref())?;
     let needs_no_patient = matches!(matter, Matter::Nothing(_) | Matter::Person);
-    if !needs_no_patient && !adt.identifies_a_person() && adt.external_identifier().is_none() {
+    let merges = if matches!(matter, Matter::Merge) { Adt::all(message) } else { Vec::new() };
+    let is_nobody = |adt: &Adt<'_>| !adt.identifies_a_person() && adt.external_identifier().is_none();
+    if !needs_no_patient && (is_nobody(&adt) || merges.iter().any(is_nobody)) {
         return Err(Refusal::of(Ae, ErrorCode::RequiredFieldMissing, ("PID", Some(3)), "PID-3 is missing"));
     }
     let (nhs_number, status) = nhs_number(&adt, profile);
@@ -275,10 +308,7 @@ pub fn read_by(message: &Message<'_>, peer: &Peer, profile: &Profile) -> Result<
             None => Vec::new(),
         },
         admission,
-        merged: matches!(matter, Matter::Merge { .. }).then(|| Merged {
-            survivor: adt.identifiers().map(|id| LocalId::of(&id)).filter(|id| !id.is_nhs_number()).collect(),
-            retired: adt.discarded_identifiers().map(|id| LocalId::of(&id)).filter(|id| !id.is_nhs_number()).collect(),
-        }),
+        merged: merges.iter().map(|merge| Merged::of(merge, profile)).collect(),
         destination: coded.national(Item::DischargeDestination),
         matter,
         patient,
@@ -418,10 +448,10 @@ fn matter(adt: &Adt<'_>, coded: &Coded<'_>, death: Option<&Result<Death, ()>>) -
         Trigger::A42 => visit(Report::Change(details()))?,
         Trigger::A45 => visit(Report::Move)?,
         Trigger::A34 | Trigger::A40 | Trigger::A47 => {
-            if adt.discarded_identifiers().next().is_none() {
+            if Adt::all(coded.message).iter().any(|merge| merge.discarded_identifiers().next().is_none()) {
                 return Err(missing_prior("MRG-1 is missing: it names the identifiers that go", 1));
             }
-            Matter::Merge { retired: adt.discarded_identifiers().filter_map(|identifier| NhsNumber::parse(identifier.value).ok()).collect() }
+            Matter::Merge
         }
         Trigger::A08 | Trigger::A28 | Trigger::A31 => match death {
             Some(Ok(_)) => Matter::Person,
@@ -504,7 +534,7 @@ fn patient(adt: &Adt<'_>, coded: &Coded<'_>, nhs_number: Option<NhsNumber>, deat
     Patient {
         key: nhs_number.as_ref().map_or(local, |number| number.as_str().to_owned()),
         nhs_number,
-        date_of_birth: adt.birth_date().and_then(|date| DateOfBirth::from_date(date).ok()),
+        date_of_birth: date_of_birth(adt),
         addresses: adt
             .addresses()
             .enumerate()
@@ -518,6 +548,10 @@ fn patient(adt: &Adt<'_>, coded: &Coded<'_>, nhs_number: Option<NhsNumber>, deat
         death_contradicted: death == Some(Err(())),
         death: death.and_then(Result::ok),
     }
+}
+
+fn date_of_birth(adt: &Adt<'_>) -> Option<DateOfBirth> {
+    adt.birth_date().and_then(|date| DateOfBirth::from_date(date).ok())
 }
 
 /// Patient and time of admission. An opening without PV1-44 began when it says it happened.

@@ -143,11 +143,12 @@ fn merges_moves_and_new_identifiers_name_both_sides() {
     let pid = "PID|1||40800000^^^RHM^MR~9990000018^^^NHS^NH";
     for trigger in ["A34", "A40", "A47"] {
         let read = reading(&adt(trigger, &format!("{pid}\rMRG|40700000~9990000050^^^NHS^NH"))).expect("taken");
-        let Matter::Merge { retired } = &read.matter else { panic!("a merge") };
-        assert_eq!(retired.iter().map(NhsNumber::as_str).collect::<Vec<_>>(), ["9990000050"]);
-        let merged = read.merged.expect("local identifiers");
+        assert_eq!(read.matter, Matter::Merge);
+        let [merged] = &read.merged[..] else { panic!("one merge") };
+        assert_eq!(merged.retired_numbers.iter().map(NhsNumber::as_str).collect::<Vec<_>>(), ["9990000050"]);
         // MRG-1 left the authority out.
-        assert_eq!(merged.edges(), [("40700000\0RHM".to_owned(), "40800000\0RHM".to_owned())]);
+        let edge = |retired: &str, survivor: &str| (retired.to_owned(), survivor.to_owned());
+        assert_eq!(merged.edges(), [edge("40700000\0RHM", "40800000\0RHM"), edge("9990000050", "9990000018")]);
         assert!(merged.retired[0].matches(&LocalId { value: "40700000".into(), authority: Some("RHM".into()), id_type: None }));
     }
     let visit = |trigger: &str, pv1: &str, mrg: &str| reading(&adt(trigger, &format!("{pid}\rPV1|1|I|||||||||||||||||{pv1}\rMRG|{mrg}"))).expect("taken");

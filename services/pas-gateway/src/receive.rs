@@ -6,13 +6,13 @@
 //!
 //! Trouble of our own is no answer: the sender sends again what it has no answer to.
 
-use crate::gateway::{DUPLICATE, Gateway, RECEIVED, REFUSED};
+use crate::gateway::{DUPLICATE, Gateway, RECEIVED, REFUSED, SHADOW};
 use crate::mllp::Arrival;
-use crate::peer::{self, Accepts, Acknowledgement as Agreed, Peer, Sends};
+use crate::peer::{self, Accepts, Acknowledgement as Agreed, Mode, Peer, Sends};
 use crate::reading::{self, Reading, Refusal, UNKNOWN_FACILITY};
 use crate::tags::{Daily, INBOX, Lasting, message_claim, message_key_name};
 use bytes::Bytes;
-use hearthline_eventing::{Answer, Claim, ClaimRule, InboxChange, InboxRow, NotNow, StoreError, Unit, now_us, seal, trace};
+use hearthline_eventing::{Answer, Claim, ClaimRule, InboxChange, InboxRow, NotNow, ROW_MOVED_ON, Settled, StoreError, Unit, now_us, seal, trace};
 use hearthline_interop::hl7v2::{
     AckCode, AckMode, Acknowledgement, Adt, Condition, ErrorCode, Hl7Error, Message, acknowledge, reject_unreadable, requested_acknowledgements, write,
 };
@@ -154,11 +154,38 @@ impl Gateway {
         match self.append(row, vec![claim]).await? {
             Answer::Committed { .. } => Ok(()),
             Answer::Claimed(holder) => {
-                self.append(InboxRow { stream: Some(holder.owner), why: "the same message came before".to_owned(), ..again }, Vec::new()).await?;
-                Ok(())
+                let again = InboxRow { stream: Some(holder.owner), why: "the same message came before".to_owned(), ..again };
+                self.keep_again(&reading.peer, *holder.owner.bytes(), again).await
             }
             Answer::VersionConflict { .. } | Answer::Fenced(_) => Err(NotNow::Other("a receipt was refused".to_owned())),
         }
+    }
+
+    /// Appends the row of a message that came before. What came in shadow had no effect; sent again to a peer that is live by now, it gets it.
+    async fn keep_again(&self, peer: &Peer, first: [u8; 16], again: InboxRow) -> Result<(), NotNow> {
+        let rows = self.kernel.store.query("select 1 from inbox where id = $1 and state = $2", &[first.into(), SHADOW.into()]).await?;
+        if !rows.is_empty() && self.mode(peer).await? == Mode::Live {
+            let settled = Settled {
+                id: first,
+                from: SHADOW.into(),
+                state: RECEIVED,
+                why: String::new(),
+                effect: String::new(),
+                stream: None,
+                resident: None,
+                person_tag: None,
+                moved: false,
+            };
+            let inbox = vec![InboxChange::Receive(Box::new(again.clone())), InboxChange::Settle(Box::new(settled))];
+            match self.kernel.store.append(Unit { inbox, ..Unit::default() }).await? {
+                Answer::Committed { .. } => return Ok(()),
+                // It takes effect already.
+                Answer::Fenced(ROW_MOVED_ON) => {}
+                Answer::Claimed(_) | Answer::VersionConflict { .. } | Answer::Fenced(_) => return Err(NotNow::Other("a receipt was refused".to_owned())),
+            }
+        }
+        self.append(again, Vec::new()).await?;
+        Ok(())
     }
 
     async fn keep_refused(&self, frame: &Frame<'_>, message: Option<&Message<'_>>, peer: &str, reply: &'static str, why: &str) -> Result<(), NotNow> {

@@ -164,6 +164,7 @@ impl Gateway {
                     if verdict.opens(&open.keys) {
                         self.examine_waiting(&open.keys).await?;
                     }
+                    self.examine_joined(open, &verdict).await?;
                     return Ok(Now::Becomes { state: verdict.state, why: verdict.why.clone(), events });
                 }
                 Answer::Fenced(ROW_MOVED_ON) => return Ok(Now::Not("it was taken meanwhile".to_owned())),

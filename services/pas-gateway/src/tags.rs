@@ -19,6 +19,9 @@ pub const VISIT: &str = "visit";
 pub const WAITING: &str = "waiting";
 /// The same by another name of the visit: what stays in a merge of visits, or another identifier of the patient.
 pub const WAITING_ALSO: &str = "waiting-also";
+/// A merge that waits for somebody whom PID-3 does not name to be registered: the key is the tag of their number with the row, the digest
+/// the row, the owner the tag.
+pub const WAITING_PERSON: &str = "waiting-person";
 /// A death, or a merge of residents, that a facility reported: it is told of once.
 pub const DEATH: &str = "death";
 /// A facility's identifier of a patient that a merge retired; the owner is the tag of the one that stays.

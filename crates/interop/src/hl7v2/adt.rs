@@ -35,7 +35,8 @@ impl<'m> Adt<'m> {
         adt
     }
 
-    /// One view per patient: A40 may repeat its PID and MRG group, A24 has two. Never empty.
+    /// One view per patient: A40 may repeat its PID and MRG group, A24 has two; and one per MRG, since some senders repeat that alone. Never
+    /// empty.
     pub fn all(message: &'m Message<'_>) -> Vec<Self> {
         let header = Self::without_segments(message);
         let mut views = Vec::with_capacity(1);
@@ -44,6 +45,9 @@ impl<'m> Adt<'m> {
             if segment.id() == "PID" && current.has_patient() {
                 views.push(current);
                 current = Self { msh: current.msh, evn: current.evn, ..header };
+            } else if segment.id() == "MRG" && current.mrg.is_some() {
+                views.push(current);
+                current.mrg = None;
             }
             current.take(segment);
         }

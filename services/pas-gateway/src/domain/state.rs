@@ -31,14 +31,37 @@ impl Visit {
         self.course().resident()
     }
 
+    /// All whose it was said to be.
+    pub fn residents(&self) -> impl Iterator<Item = ResidentId> {
+        self.statements.iter().filter_map(|statement| match statement.subject {
+            Some(Subject::Resident { id, .. }) => Some(id),
+            Some(Subject::Home { .. }) | None => None,
+        })
+    }
+
+    /// Whose it is by the time of a statement; where none by then says so, whose it is first, moves aside.
+    pub fn resident_by(&self, statement: &Statement) -> Option<ResidentId> {
+        let (before, later) = self.statements.split_at(self.place_of(statement));
+        let names = |s: &Statement| s.report == Report::Move || matches!(s.subject, Some(Subject::Resident { .. }));
+        if before.iter().any(names) {
+            Course::of(before).resident()
+        } else {
+            Course::of(later.split(|s| s.report == Report::Move).next().unwrap_or_default()).resident()
+        }
+    }
+
+    /// A45 came after a statement.
+    pub fn is_moved_after(&self, statement: &Statement) -> bool {
+        self.statements[self.place_of(statement)..].iter().any(|later| later.report == Report::Move)
+    }
+
     pub fn home(&self) -> Option<HomeId> {
         self.course().home()
     }
 
     /// Why a report changes no state, where that is because it contradicts what is known by its time.
     pub fn contradiction(&self, statement: &Statement) -> Option<&'static str> {
-        let before = self.position(statement).unwrap_or_else(|| self.statements.partition_point(|s| s.order.key() <= statement.order.key()));
-        Course::of(&self.statements[..before]).contradiction(&statement.report)
+        Course::of(&self.statements[..self.place_of(statement)]).contradiction(&statement.report)
     }
 
     pub fn evolve(mut self, event: &Event) -> Self {
@@ -68,10 +91,15 @@ impl Visit {
                 }
             }
             None => {
-                let at = self.statements.partition_point(|s| s.order.key() <= statement.order.key());
+                let at = self.place_of(&statement);
                 self.statements.insert(at, statement);
             }
         }
+    }
+
+    /// Where a statement stands, or would.
+    fn place_of(&self, statement: &Statement) -> usize {
+        self.position(statement).unwrap_or_else(|| self.statements.partition_point(|s| s.order.key() <= statement.order.key()))
     }
 
     /// The statement itself, whoever it was thought to be about.

@@ -241,3 +241,24 @@ async fn operators_declare_gaps_and_close_them() {
     let audit = gateway.kernel.store.query("select action from audit order by at", &[]).await.expect("readable");
     assert_eq!(audit.iter().map(|row| row.text(0)).collect::<Vec<_>>(), ["declare_feed_gap", "close_feed_gap"]);
 }
+
+#[tokio::test]
+async fn what_came_in_shadow_and_is_sent_again_to_a_live_peer_takes_effect_once() {
+    let world = World::new(Environment::Test).await;
+    let gateway = world.gateway();
+    let by = operator();
+    consume(&gateway, &world.registration([7; 16], &number(1), "1938-04-12", None).await).await;
+    let now = hearthline_eventing::now_us();
+    gateway.demote(PEER, &by, "wrong codes", now).await.expect("demoted");
+    let message = Adt::new("A01", "1", &number(1)).write();
+    take(&gateway, &message).await;
+    take(&gateway, &message).await;
+    assert_eq!(world.states().await, ["shadow", "duplicate"], "it is in shadow still");
+    gateway.promote(PEER, None, &by, "codes mended", now).await.expect("promoted");
+    let both = tokio::join!(receive(&gateway, &message), receive(&gateway, &message));
+    assert!(both.0.code.is_accept() && both.1.code.is_accept());
+    interpret(&gateway).await;
+    take(&gateway, &message).await;
+    assert_eq!(world.states().await, ["interpreted", "duplicate", "duplicate", "duplicate", "duplicate"]);
+    assert_eq!(world.events().await.iter().filter(|event| *event == "VisitOpened").count(), 1);
+}

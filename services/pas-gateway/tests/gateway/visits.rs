@@ -305,6 +305,22 @@ async fn a_visit_without_a_number_is_one_visit_under_every_identifier_of_its_pat
 }
 
 #[tokio::test]
+async fn an_identifier_that_a_visit_without_a_number_gets_later_finds_it_as_well() {
+    let unnumbered = |trigger, control: &str, identifiers: &str, at| {
+        let text = text(&Adt { at, visit: "", ..Adt::new(trigger, control, "") }).replace("H123^^^RHM^MR~^^^NHS^NH", identifiers);
+        text.replace("|I||21\r", &format!("|I||21{}20260301101500\r", "|".repeat(40)))
+    };
+    let (nhs, local) = (format!("{}^^^NHS^NH", number(1)), "H2^^^RHM^MR".to_owned());
+    let messages = [
+        unnumbered("A01", "1", &nhs, "20260301101500"),
+        unnumbered("A02", "2", &format!("{nhs}~{local}"), "20260302090000"),
+        unnumbered("A03", "3", &local, "20260303120000"),
+    ];
+    let told = in_every_order(&messages).await;
+    assert_eq!((told.len(), told[0].resident, told[0].closed_at_us.is_some()), (1, Some(ONE), true));
+}
+
+#[tokio::test]
 async fn a_message_that_waits_is_not_forgotten_when_its_patient_is_registered_before_the_opening_comes() {
     let world = World::new(Environment::Test).await;
     let gateway = world.gateway();
@@ -334,5 +350,104 @@ async fn of_two_opposite_merges_on_one_page_the_second_is_listed_as_a_merge_cycl
         assert!(!rows[0].1.contains("cycle"), "{rows:?}");
         let merged = world.ports.store.query("select count(*) from events", &[]).await.expect("readable")[0].int(0);
         assert_eq!(merged, i64::from(a == nhs(1)), "{rows:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_names_another_patient_than_the_visits_is_held_and_changes_nothing() {
+    const ANOTHERS: &str = "it names another patient than the visit's";
+    for (trigger, n) in [("A03", 3), ("A11", 3), ("A01", 3), ("A04", 2), ("A03", 2), ("A42", 2)] {
+        for order in [[0, 1], [1, 0]] {
+            for as_page in [false, true] {
+                let (world, gateway) = with_residents().await;
+                let theirs = text(&Adt { at: "20260302090000", born: "19400101", ..Adt::new(trigger, "2", &number(n)) });
+                let theirs = if n == 2 { theirs.replace("19400101", BORN) } else { theirs };
+                let theirs = if trigger == "A42" { theirs.replace("\rPV1|", "\rMRG|H123||||V1\rPV1|").replace("|V1\rPV2", "|V2\rPV2") } else { theirs };
+                let messages = [text(&Adt::new("A01", "1", &number(1))), theirs];
+                // Of a resident's own opening nobody can know that the number is another's.
+                if order == [1, 0] && n == 2 {
+                    continue;
+                }
+                for at in order {
+                    assert!(receive(&gateway, messages[at].as_bytes()).await.code.is_accept());
+                    if !as_page {
+                        interpret(&gateway).await;
+                    }
+                }
+                interpret(&gateway).await;
+                let case = format!("{trigger} of {n}, {order:?}, {as_page}");
+                assert_eq!(world.events().await, ["VisitOpened"], "{case}");
+                let told = told(&world).await;
+                assert_eq!((told.len(), told[0].resident, told[0].closed_at_us), (1, Some(ONE), None), "{case}");
+                let rows = world.rows().await;
+                assert_eq!((rows[0].0.as_str(), rows[1].0.as_str()), ("interpreted", "held"), "{case}");
+                assert!(rows[1].1 == ANOTHERS || order == [1, 0], "{case}: {rows:?}");
+                let blobs = world.ports.store.query("select count(*) from blobs", &[]).await.expect("readable");
+                assert_eq!(blobs[0].int(0), 1, "{case}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_names_another_patient_takes_effect_once_the_facility_or_the_directory_makes_the_two_one() {
+    let discharge = text(&Adt { at: "20260303120000", ..Adt::new("A03", "3", &number(2)) });
+    let merge = text(&Adt { at: "20260302090000", ..Adt::new("A40", "2", &number(2)) });
+    let merge = format!("{}MRG|{}^^^NHS^NH\r", merge.split("PV1").next().expect("before the visit"), number(1));
+    for order in orders(3) {
+        for as_page in [false, true] {
+            let (world, gateway) = with_residents().await;
+            let messages = [text(&Adt::new("A01", "1", &number(1))), merge.clone(), discharge.clone()];
+            for at in &order {
+                assert!(receive(&gateway, messages[*at].as_bytes()).await.code.is_accept());
+                if !as_page {
+                    interpret(&gateway).await;
+                }
+            }
+            interpret(&gateway).await;
+            assert_eq!(world.states().await, ["interpreted"; 3], "{order:?} {as_page}: {:?}", world.rows().await);
+        }
+    }
+}
+
+/// A40 with one part per patient: who stays, and MRG-1.
+fn merges(control: &str, groups: &[(u32, &[u32])]) -> String {
+    let text = text(&Adt { at: "20260302090000", ..Adt::new("A40", control, "") });
+    let (head, _) = text.split_once("PID|").expect("a PID");
+    let nhs = |n: &u32| format!("{}^^^NHS^NH", number(*n));
+    let group = |(stays, go): &(u32, &[u32])| format!("PID|||{}||||{BORN}\rMRG|{}\r", nhs(stays), go.iter().map(nhs).collect::<Vec<_>>().join("~"));
+    head.to_owned() + &groups.iter().map(group).collect::<String>()
+}
+
+#[tokio::test]
+async fn every_patient_and_every_retired_number_of_a_merge_is_told_of_once() {
+    let (world, gateway) = with_residents().await;
+    for n in 3..=6 {
+        consume(&gateway, &world.registration([n; 16], &number(n.into()), "1938-04-12", None).await).await;
+    }
+    take(&gateway, merges("1", &[(1, &[2, 3, 2]), (4, &[5])]).as_bytes()).await;
+    assert_eq!(world.events().await, ["PatientsMerged"; 3]);
+    take(&gateway, merges("2", &[(4, &[5]), (6, &[3])]).as_bytes()).await;
+    assert_eq!(world.events().await, ["PatientsMerged"; 4]);
+    // MRG alone is repeated.
+    let repeated = merges("3", &[(6, &[1]), (6, &[4])]).replacen("PID", "1PID", 1);
+    let (before, after) = repeated.split_once("\rPID").expect("two parts");
+    let repeated = before.replace("1PID", "PID") + "\rMRG" + after.split_once("\rMRG").expect("a part").1;
+    take(&gateway, repeated.as_bytes()).await;
+    assert_eq!((world.events().await, world.states().await), (vec!["PatientsMerged".to_owned(); 6], vec!["interpreted".to_owned(); 3]));
+}
+
+#[tokio::test]
+async fn a_merge_is_held_until_all_whom_it_names_are_registered_in_whatever_order_they_are() {
+    for order in orders(4) {
+        let (world, gateway) = with_nobody().await;
+        take(&gateway, merges("1", &[(1, &[2]), (3, &[4])]).as_bytes()).await;
+        for n in &order {
+            assert_eq!(world.states().await, ["held"]);
+            let n = u8::try_from(*n).expect("few") + 1;
+            consume(&gateway, &world.registration([n; 16], &number(n.into()), "1938-04-12", None).await).await;
+            tick(&gateway).await;
+        }
+        assert_eq!((world.events().await, world.states().await), (vec!["PatientsMerged".to_owned(); 2], vec!["interpreted".to_owned()]), "{order:?}");
     }
 }
