@@ -95,7 +95,9 @@ impl Gateway {
             }
             unit.claims.extend(names.iter().map(|name| lasting_claim(VISIT, *name, &[], visit.stream, ClaimRule::Replace)));
             if visit.is_new || visit.is_renamed || visit.has_more_names {
-                unit.claims.extend(row.keys.former.iter().map(|name| lasting_claim(VISIT, *name, &[], visit.stream, ClaimRule::KeepFirst)));
+                // A visit that begins and is another by one of its names is none that begins.
+                let rule = if visit.is_new { ClaimRule::Unique } else { ClaimRule::KeepFirst };
+                unit.claims.extend(row.keys.former.iter().map(|name| lasting_claim(VISIT, *name, &[], visit.stream, rule)));
             }
         }
         for (retired, survivor) in row.keys.edges.iter().filter(|(retired, survivor)| !row.keys.is_cycle && retired != survivor) {

@@ -60,6 +60,8 @@ impl Leading for Interpreter {
             }
             if done.is_ok() && looked.is_none_or(|at| at.elapsed() > OVERLOOKED) {
                 looked = Some(Instant::now());
+                // What was received again stands before what is read next.
+                run.begin_anew();
                 done = self.gateway.examine_overlooked().await.and(done);
                 done = self.gateway.give_up_unanswered(now_us()).await.and(done);
             }
@@ -157,10 +159,19 @@ impl<'g> Run<'g> {
         Run { gateway, ahead: Mutex::default(), tries: Mutex::default(), shadows: Mutex::default() }
     }
 
+    /// The next page begins with the oldest row.
+    fn begin_anew(&self) {
+        self.lock_ahead().take();
+    }
+
+    fn lock_ahead(&self) -> std::sync::MutexGuard<'_, Option<Page>> {
+        self.ahead.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     /// Interprets a page of received messages; gives how many were settled.
     pub async fn step(&self) -> Result<usize, NotNow> {
         let lasting = Lasting::open(&self.gateway.kernel.composer.keyring).await?;
-        let ahead = self.ahead.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let ahead = self.lock_ahead().take();
         let mut page = match ahead {
             Some(page) => page,
             None => self.page(&lasting, None).await?,
@@ -211,7 +222,7 @@ impl<'g> Run<'g> {
         let is_old = |row: &Row| before.renames(&row.open.keys) || row.open.keys.visits().any(|visit| waited_for.contains(&visit));
         if !ahead.rows.is_empty() && !ahead.rows.iter().any(is_old) {
             ahead.known.visits.extend(moved);
-            *self.ahead.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(ahead);
+            *self.lock_ahead() = Some(ahead);
         }
         Ok(settled)
     }
