@@ -74,7 +74,7 @@ pub struct Unmapped {
     pub table: &'static str,
     /// Where it stands, as `PV1-4`.
     pub field: String,
-    /// Its length where it may be about a person.
+    /// Its length where it does not look like a code and so may be about a person.
     pub value: String,
     pub count: u64,
 }
@@ -179,7 +179,7 @@ impl Gateway {
                 }
                 for (item, value) in unknown_codes(profile, &message) {
                     let path = profile.path(item).map(|path| path.as_str().to_owned()).unwrap_or_default();
-                    let shown = if may_name_somebody(&path) { of_length(value) } else { shown(item, value) };
+                    let shown = if may_name_somebody(&path) { of_length(value) } else { shown(item, value, false) };
                     *found.entry((item.name(), path, shown)).or_default() += 1;
                 }
             }
