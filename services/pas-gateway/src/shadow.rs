@@ -41,7 +41,7 @@ pub struct ShadowReport {
     pub without_effect: Vec<Count>,
     /// Local values of codes that neither a national list nor the profile's tables know, most frequent first: by today's profile.
     pub unmapped: Vec<Unmapped>,
-    /// What its connections do that they should not: the open ones and the last that ended, since the process began.
+    /// What its connections do that they should not, since the process began, whenever that was.
     pub quirks: Vec<QuirkReport>,
     /// What these numbers do not show.
     pub notes: Vec<String>,
@@ -127,6 +127,7 @@ impl Gateway {
         }
         let mode = self.mode(peer).await?;
         let (unmapped, mut notes) = self.unmapped(peer, from, until).await?;
+        notes.push(format!("quirks are counted from {}, when the process began, and not between the instants of this report", stamp(self.connections.since())));
         if mode == Mode::Shadow {
             notes.push(FORGOTTEN.to_owned());
         }
