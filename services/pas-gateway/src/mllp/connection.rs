@@ -327,7 +327,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if quiet >= SETTLE && self.decoder.settle() {
             self.find();
         } else if self.decoder.is_mid_frame() {
-            let is_in_the_way = self.share.is_any() && self.shared_at.elapsed() >= self.terms.partial_frame && self.gateway.connections.memory().is_short();
+            let is_in_the_way = self.shared_at.elapsed() >= self.terms.partial_frame && self.gateway.connections.memory().is_waited_for(&self.share);
             if quiet >= self.terms.partial_frame || is_in_the_way {
                 self.entry.quirk(Quirk::PartialFrame);
                 self.end(Ended::PartialFrame(self.terms.partial_frame));

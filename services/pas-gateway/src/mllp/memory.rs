@@ -3,7 +3,7 @@
 //! A frame of up to [`SMALL_BYTES`] needs nothing of it and never waits. A larger one takes a place among the *middle* ones, and past
 //! [`MIDDLE_BYTES`] all that it may still grow to of what is there for *large* ones; meanwhile its connection is not read from. Whoever
 //! has the second never waits for more, so nobody waits in a ring. It goes back when the frame is answered or given up; one that is not
-//! ended in the time of a partial frame gives way where others wait.
+//! ended in the time of a partial frame gives way where others wait for what it has.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,13 +22,14 @@ const UNIT_BYTES: usize = 1024;
 pub struct Memory {
     middle: Arc<Semaphore>,
     large: Arc<Semaphore>,
-    waiting: Arc<AtomicUsize>,
+    /// How many frames wait for a place among the middle ones, and among the large ones.
+    waiting: [Arc<AtomicUsize>; 2],
 }
 
 impl Default for Memory {
     fn default() -> Self {
         let of = |permits| Arc::new(Semaphore::new(permits));
-        Memory { middle: of(MIDDLE_FRAMES), large: of(LARGE_BYTES / UNIT_BYTES), waiting: Arc::default() }
+        Memory { middle: of(MIDDLE_FRAMES), large: of(LARGE_BYTES / UNIT_BYTES), waiting: Default::default() }
     }
 }
 
@@ -40,10 +41,6 @@ pub struct Share {
 }
 
 impl Share {
-    pub fn is_any(&self) -> bool {
-        self.middle.is_some()
-    }
-
     /// Whether a frame of so many bytes has to wait for more before it may grow.
     pub fn is_full(&self, frame_bytes: usize) -> bool {
         match (&self.middle, &self.large) {
@@ -57,7 +54,7 @@ impl Share {
 impl Memory {
     /// More for a frame that may grow to `limit_bytes`.
     pub async fn more(self, mut share: Share, limit_bytes: usize) -> Share {
-        let _waits = Waits::of(&self.waiting);
+        let _waits = Waits::of(&self.waiting[usize::from(share.middle.is_some())]);
         let (from, units) = match share.middle {
             None => (self.middle.clone(), 1),
             Some(_) => (self.large.clone(), limit_bytes.min(LARGE_BYTES) / UNIT_BYTES),
@@ -71,9 +68,10 @@ impl Memory {
         share
     }
 
-    /// Whether any frame waits.
-    pub fn is_short(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > 0
+    /// Whether any frame waits for what this one has.
+    pub fn is_waited_for(&self, share: &Share) -> bool {
+        let has = [share.middle.is_some(), share.large.is_some()];
+        self.waiting.iter().zip(has).any(|(waiting, has)| has && waiting.load(Ordering::Relaxed) > 0)
     }
 }
 
@@ -111,12 +109,13 @@ mod tests {
         // The next large one waits, with what it has; middle ones do not.
         let second = taken(Share::default()).expect("there is room");
         let mut waits = Box::pin(more(second, 2 << 20));
-        assert!(waits.as_mut().now_or_never().is_none() && memory.is_short());
-        drop(taken(Share::default()).expect("there is room"));
+        assert!(waits.as_mut().now_or_never().is_none());
+        let other = taken(Share::default()).expect("there is room");
+        assert!(memory.is_waited_for(&large) && !memory.is_waited_for(&other));
         drop(large);
         assert!(waits.as_mut().now_or_never().is_some_and(|share| !share.is_full(2 << 20)));
         drop(waits);
-        assert!(!memory.is_short());
+        assert!(!memory.is_waited_for(&taken(other).expect("there is room")));
     }
 
     #[test]
@@ -124,9 +123,9 @@ mod tests {
         let memory = Memory::default();
         let all: Vec<Share> = (0..MIDDLE_FRAMES).map(|_| memory.clone().more(Share::default(), 1 << 20).now_or_never().expect("there is room")).collect();
         let mut waits = Box::pin(memory.clone().more(Share::default(), 1 << 20));
-        assert!(waits.as_mut().now_or_never().is_none());
+        assert!(waits.as_mut().now_or_never().is_none() && memory.is_waited_for(&all[0]));
         drop(waits);
-        assert!(!memory.is_short());
+        assert!(!memory.is_waited_for(&all[0]));
         drop(all);
         assert!(memory.clone().more(Share::default(), 1 << 20).now_or_never().is_some());
     }
