@@ -69,6 +69,8 @@ pub fn client(ca_file: Option<&Path>, own: Option<Pair<'_>>) -> Result<Arc<Clien
 pub struct Identity {
     /// The common name, else the first DNS name; empty where it has neither.
     pub name: String,
+    /// The common name and every DNS name.
+    pub names: Vec<String>,
     /// SHA-256 of the certificate, in hexadecimal.
     pub fingerprint: String,
 }
@@ -77,9 +79,10 @@ impl Identity {
     pub fn of(certificate: &CertificateDer<'_>) -> Self {
         let parsed = webpki::EndEntityCert::try_from(certificate).ok();
         let common = parsed.as_ref().and_then(|certificate| common_name(certificate.subject()));
-        let name = common.or_else(|| parsed.as_ref().and_then(|certificate| certificate.valid_dns_names().next().map(str::to_owned)));
+        let dns = parsed.iter().flat_map(|certificate| certificate.valid_dns_names().map(str::to_owned));
+        let names: Vec<String> = common.into_iter().chain(dns).collect();
         let fingerprint = Sha256::digest(certificate.as_ref()).iter().map(|byte| format!("{byte:02x}")).collect();
-        Identity { name: name.unwrap_or_default(), fingerprint }
+        Identity { name: names.first().cloned().unwrap_or_default(), names, fingerprint }
     }
 }
 

@@ -502,6 +502,7 @@ pub fn hospitals(config: &Config) -> hearthline_pas_gateway::Options {
         name: p.name.clone(),
         facility_ods: p.facility_ods.clone(),
         sending_facilities: p.sending_facilities.clone(),
+        client_names: p.client_names.clone(),
         listener: p.listener.clone().unwrap_or_else(|| DEFAULT_LISTENER.to_owned()),
         acknowledgement: match p.acknowledgement {
             A::AsAsked => Acknowledgement::AsAsked,

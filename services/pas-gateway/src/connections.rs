@@ -6,8 +6,10 @@ mod quirk;
 mod report;
 
 pub use quirk::Quirk;
+use report::quirk_report;
 pub use report::{ConnectionReport, QuirkReport, TlsReport};
 
+use crate::mllp::memory::Memory;
 use hearthline_eventing::now_us;
 use hearthline_runtime::tls::Identity;
 use opentelemetry::KeyValue;
@@ -44,7 +46,7 @@ pub enum Ended {
     Unread(Duration),
     /// The same peer connected anew from the same host, and this connection was dead.
     Superseded(SocketAddr),
-    /// There were too many, and this one had never said anything.
+    /// There were too many, and on this one no known peer had sent anything.
     MadeWay,
     Handshake(String),
     Panicked,
@@ -59,6 +61,8 @@ pub enum Doing {
     MidFrame,
     /// As many frames as agreed are being taken; nothing is read meanwhile.
     Full,
+    /// A large frame waits for memory; nothing is read meanwhile.
+    Held,
     /// A reply is being written.
     Replying,
 }
@@ -96,10 +100,27 @@ pub struct Entry {
     meters: Arc<Meters>,
 }
 
-#[derive(Default)]
 struct Meters {
     frames: OnceLock<Counter<u64>>,
     quirks: OnceLock<Counter<u64>>,
+    /// What each peer did since then, on connections that are forgotten too: at most peers times quirks.
+    tallies: Mutex<HashMap<Arc<str>, BTreeMap<Quirk, Seen>>>,
+    since: i64,
+}
+
+impl Default for Meters {
+    fn default() -> Self {
+        Meters { frames: OnceLock::new(), quirks: OnceLock::new(), tallies: Mutex::default(), since: now_us() }
+    }
+}
+
+impl Meters {
+    fn tally(&self, peer: &Arc<str>, quirk: Quirk, seen: &Seen) {
+        let mut tallies = lock(&self.tallies);
+        let sum = tallies.entry(peer.clone()).or_default().entry(quirk).or_default();
+        sum.count += seen.count;
+        sum.last_at = sum.last_at.max(seen.last_at);
+    }
 }
 
 /// The registry. A clone is the same registry.
@@ -114,6 +135,7 @@ struct Inner {
     /// The highest MSH-13 of each peer.
     numbers: Mutex<HashMap<Arc<str>, u64>>,
     meters: Arc<Meters>,
+    memory: Memory,
 }
 
 impl std::fmt::Debug for Connections {
@@ -185,7 +207,7 @@ impl Connections {
             let is_dead = match record.doing {
                 Doing::MidFrame | Doing::Replying => quiet >= stuck,
                 Doing::Waiting => record.in_flight == 0 && quiet >= silent,
-                Doing::Full => false,
+                Doing::Full | Doing::Held => false,
             };
             // One that had not said whose it is when it died may be the peer's too.
             if is_dead && record.peer.as_ref().is_none_or(|p| *p == peer) {
@@ -209,25 +231,29 @@ impl Connections {
         }
     }
 
-    /// What a peer's connections did that they should not, the open ones and the last of those that ended.
+    /// What a peer's connections did that they should not since [`Connections::since`], also those that are forgotten.
     pub fn quirks_of(&self, peer: &str) -> Vec<QuirkReport> {
-        let mut all: BTreeMap<&'static str, QuirkReport> = BTreeMap::new();
-        for quirk in self.reports().into_iter().filter(|report| report.peer.as_deref() == Some(peer)).flat_map(|report| report.quirks) {
-            all.entry(quirk.name)
-                .and_modify(|sum| {
-                    sum.count += quirk.count;
-                    sum.last_at = sum.last_at.clone().max(quirk.last_at.clone());
-                })
-                .or_insert(quirk);
-        }
-        all.into_values().collect()
+        let tallies = lock(&self.0.meters.tallies);
+        tallies.get(peer).into_iter().flatten().map(|(quirk, seen)| quirk_report(*quirk, seen)).collect()
     }
 
-    /// Ends the oldest connection that has never sent a frame, to make way for a new one; whether there was one.
+    /// Since when quirks are counted, µs: the process began.
+    pub fn since(&self) -> i64 {
+        self.0.meters.since
+    }
+
+    /// Ends the oldest connection on which no known peer has sent anything, such without a frame first, to make way for a new one;
+    /// whether there was one.
     pub(crate) fn make_way(&self) -> bool {
         let open = lock(&self.0.open);
-        let silent = open.values().find(|entry| entry.told.get().is_none() && lock(&entry.record).frames == 0);
-        silent.inspect(|entry| entry.tell(Ended::MadeWay)).is_some()
+        let of_nobody = || open.values().filter(|entry| entry.told.get().is_none() && entry.peer().is_none());
+        let first = of_nobody().find(|entry| lock(&entry.record).frames == 0).or_else(|| of_nobody().next());
+        first.inspect(|entry| entry.tell(Ended::MadeWay)).is_some()
+    }
+
+    /// For large frames.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.0.memory
     }
 }
 
@@ -270,7 +296,12 @@ impl Entry {
     }
 
     pub(crate) fn belongs_to(&self, peer: Arc<str>) {
-        lock(&self.record).peer = Some(peer);
+        let mut record = lock(&self.record);
+        if record.peer.is_none() {
+            // What it did before is the peer's too.
+            record.quirks.iter().for_each(|(quirk, seen)| self.meters.tally(&peer, *quirk, seen));
+        }
+        record.peer = Some(peer);
     }
 
     pub(crate) fn is(&self, doing: Doing, in_flight: usize) {
@@ -307,6 +338,10 @@ impl Entry {
             seen.count += 1;
             seen.last_at = now_us();
             let is_first = seen.count == 1;
+            let once = Seen { count: 1, last_at: seen.last_at };
+            if let Some(peer) = &record.peer {
+                self.meters.tally(peer, quirk, &once);
+            }
             (record.peer.clone(), is_first)
         };
         if is_first {
@@ -332,5 +367,46 @@ impl crate::gateway::Gateway {
     /// any message; one whose peer is not known yet is nobody's, and so for operators alone.
     pub fn connections(&self) -> Vec<ConnectionReport> {
         self.connections.reports()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opened(connections: &Connections) -> Arc<Entry> {
+        connections.opened(Arc::from("default"), ([127, 0, 0, 1], 1).into())
+    }
+
+    #[test]
+    fn a_new_connection_has_the_place_of_one_on_which_nobody_known_sent() {
+        let connections = Connections::default();
+        let (known, junk, silent) = (opened(&connections), opened(&connections), opened(&connections));
+        known.framed();
+        known.belongs_to(Arc::from("north"));
+        junk.framed();
+        let gone = || [&known, &junk, &silent].map(|entry| entry.told.get().is_some());
+        assert!(connections.make_way());
+        assert_eq!(gone(), [false, false, true]);
+        assert!(connections.make_way());
+        assert_eq!(gone(), [false, true, true]);
+        assert!(!connections.make_way());
+    }
+
+    #[test]
+    fn quirks_of_connections_that_are_forgotten_are_still_counted() {
+        let connections = Connections::default();
+        for _ in 0..3 * ENDED_KEPT {
+            let entry = opened(&connections);
+            entry.quirk(Quirk::Unreadable);
+            entry.belongs_to(Arc::from("north"));
+            entry.quirk(Quirk::CutOff);
+            connections.ended(&entry, &Ended::BySenderMidFrame);
+        }
+        opened(&connections).quirk(Quirk::CutOff);
+        assert_eq!(connections.reports().len(), ENDED_KEPT + 1);
+        let told: Vec<(&str, u64)> = connections.quirks_of("north").iter().map(|quirk| (quirk.name, quirk.count)).collect();
+        assert_eq!(told, [("cut_off", 30), ("unreadable", 30)]);
+        assert!(connections.quirks_of("south").is_empty() && connections.since() <= now_us());
     }
 }

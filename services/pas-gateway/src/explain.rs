@@ -1,6 +1,6 @@
 //! What a message would become, and why: for engineers who write a profile, without a store. And the interface sheet of a peer.
 //!
-//! Nothing personal is shown: numbers are masked, of a date of birth the year is kept, text too long for a code is counted, not shown.
+//! Nothing personal is shown: numbers are masked, of a date of birth the year is kept, text that does not look like a code is counted, not shown.
 
 use crate::domain::decide::decide;
 use crate::domain::state::Visit;
@@ -10,7 +10,7 @@ use crate::peer::Peer;
 use crate::profile::{Profile, ProfileStatus};
 use crate::reading::{self, DEATH_CONTRADICTED, Matter, Reading, Refusal};
 use crate::receive::reply_code;
-use hearthline_interop::hl7v2::{AckCode, Adt, Clock, ErrorCode, Hl7Time, Message, TimeSource};
+use hearthline_interop::hl7v2::{AckCode, Adt, Clock, ErrorCode, Hl7Time, Message, TimeSource, looks_like_code};
 use hearthline_nhs::{NhsNumber, ResidentId};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -268,7 +268,9 @@ fn fields(message: &Message<'_>, profile: &Profile, warnings: &mut Vec<String>) 
         let (Some(path), Some(raw)) = (profile.path(item), profile.raw(item, message)) else { continue };
         let code = reading::code(profile, item, raw).unwrap_or_default();
         let is_snomed_source = item == Item::SourceOfAdmission && reading::attendance_source(message, profile).is_some();
-        let how = match (profile.mapped(item, raw).is_some(), code.is_empty()) {
+        let is_mapped = profile.mapped(item, raw).is_some();
+        let is_known = is_mapped || (!code.is_empty() && !item.codes().is_empty());
+        let how = match (is_mapped, code.is_empty()) {
             (true, _) => "the profile's table",
             (false, false) if item.codes().is_empty() => "as sent",
             (false, false) => "a national code",
@@ -277,25 +279,34 @@ fn fields(message: &Message<'_>, profile: &Profile, warnings: &mut Vec<String>) 
                 warnings.push(format!(
                     "{} {} holds a value that is no {} and that no table knows: it is left out",
                     path.as_str(),
-                    shown(item, raw),
+                    shown(item, raw, false),
                     item.name()
                 ));
                 "not known"
             }
         };
-        let code = if item.is_personal() { String::new() } else { code };
-        read.push(FieldRead { item, path: path.as_str().to_owned(), raw: shown(item, raw), code, how });
+        let code = match item.is_personal() {
+            true => String::new(),
+            false if is_known => code,
+            false => code_or_length(&code),
+        };
+        read.push(FieldRead { item, path: path.as_str().to_owned(), raw: shown(item, raw, is_known), code, how });
     }
     read
 }
 
-/// A code is short; anything else may be about a person.
-pub(crate) fn shown(item: Item, raw: &str) -> String {
+/// What does not look like a code may be about a person, unless a table knows it.
+pub(crate) fn shown(item: Item, raw: &str, is_known: bool) -> String {
     if item.is_personal() {
         let end: String = raw.chars().rev().take(2).collect::<Vec<_>>().into_iter().rev().collect();
         return format!("…{end}");
     }
-    if raw.chars().count() > 20 { of_length(raw) } else { raw.to_owned() }
+    if is_known { raw.to_owned() } else { code_or_length(raw) }
+}
+
+/// A value in the place of a code: as it is where it looks like one.
+pub(crate) fn code_or_length(raw: &str) -> String {
+    if looks_like_code(raw) { raw.to_owned() } else { of_length(raw) }
 }
 
 pub(crate) fn of_length(raw: &str) -> String {

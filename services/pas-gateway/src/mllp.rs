@@ -6,6 +6,7 @@
 
 pub mod connection;
 pub mod listener;
+pub(crate) mod memory;
 
 use hearthline_runtime::tls::Identity;
 use std::net::SocketAddr;

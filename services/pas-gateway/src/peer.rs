@@ -2,6 +2,7 @@
 
 use hearthline_interop::hl7v2::{Charset, Hl7Error, Message};
 use hearthline_nhs::OdsCode;
+use hearthline_runtime::tls::Identity;
 use jiff::civil::Date;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -70,6 +71,8 @@ pub struct Peer {
     pub sending_facilities: Vec<String>,
     /// The name of its listener.
     pub listener: String,
+    /// Names in the certificates that the peer may show, any of them. Empty: whatever the listener lets in.
+    pub client_names: Vec<String>,
     pub acknowledgement: Acknowledgement,
     pub accepts: Accepts,
     /// For messages without MSH-18, in its words.
@@ -100,6 +103,7 @@ impl Peer {
             facility_ods,
             sending_facilities: Vec::new(),
             listener: DEFAULT_LISTENER.to_owned(),
+            client_names: Vec::new(),
             acknowledgement: Acknowledgement::AsAsked,
             accepts: Accepts::Aa,
             charset: None,
@@ -132,6 +136,12 @@ impl Peer {
         facility == trust || (self.sending_facilities.is_empty() && is_site(facility, trust))
     }
 
+    /// Whether a connection on which this certificate was shown may bring the peer's messages.
+    pub fn admits(&self, certificate: Option<&Identity>) -> bool {
+        let is_named = |name: &String| self.client_names.iter().any(|agreed| agreed.eq_ignore_ascii_case(name));
+        self.client_names.is_empty() || certificate.is_some_and(|certificate| certificate.names.iter().any(is_named))
+    }
+
     /// Whether it is this organisation's peer: its own, or a site's of it.
     pub fn is_of(&self, organisation: &OdsCode) -> bool {
         self.facility_ods == *organisation || is_site(self.facility_ods.as_str(), organisation.as_str())
@@ -158,13 +168,58 @@ pub enum Sends<'p> {
     Nowhere,
 }
 
-/// The peer of a listener whose messages say `facility` in MSH-4; the one whose own code it is goes before others.
+/// The peer of a listener whose messages say `facility` in MSH-4. The one whose own code it is goes before others, also where it is to
+/// use another listener: a site with a peer of its own is not its trust's peer's.
 pub fn sending<'p>(peers: &'p [Peer], listener: &str, facility: &str) -> Sends<'p> {
     let own = |peer: &&Peer| OdsCode::parse(facility).is_ok_and(|code| code == peer.facility_ods);
     let may = || peers.iter().filter(|peer| peer.is_sender(facility));
     let here = || may().filter(|peer| peer.listener == listener);
-    match here().find(own).or_else(|| here().next()) {
+    let agreed = |peer: &&Peer| peer.sending_facilities.iter().any(|agreed| agreed == facility);
+    if let Some(peer) = here().find(own).or_else(|| here().find(agreed)) {
+        return Sends::Here(peer);
+    }
+    if let Some(peer) = may().find(own) {
+        return Sends::Elsewhere(peer);
+    }
+    match here().next() {
         Some(peer) => Sends::Here(peer),
         None => may().next().map_or(Sends::Nowhere, Sends::Elsewhere),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(name: &str, code: &str, listener: &str) -> Peer {
+        Peer { listener: listener.to_owned(), ..Peer::new(name, OdsCode::parse(code).expect("valid")) }
+    }
+
+    #[test]
+    fn a_site_with_a_peer_of_its_own_is_not_its_trusts_peers() {
+        let peers = [peer("trust", "RHM", "default"), peer("site", "RHM01", "north")];
+        let name = |listener: &str, facility: &str| match sending(&peers, listener, facility) {
+            Sends::Here(peer) => format!("here {}", peer.name),
+            Sends::Elsewhere(peer) => format!("elsewhere {}", peer.name),
+            Sends::Nowhere => "nowhere".to_owned(),
+        };
+        assert_eq!(name("default", "RHM"), "here trust");
+        assert_eq!(name("default", "RHM02"), "here trust");
+        assert_eq!(name("default", "RHM01"), "elsewhere site");
+        assert_eq!(name("north", "RHM01"), "here site");
+        assert_eq!(name("north", "RHM02"), "elsewhere trust");
+        assert_eq!(name("north", "RN1"), "nowhere");
+        let agreed = [Peer { sending_facilities: vec!["RHM01".to_owned()], ..peers[0].clone() }, peers[1].clone()];
+        assert!(matches!(sending(&agreed, "default", "RHM01"), Sends::Here(peer) if peer.name == "trust"));
+    }
+
+    #[test]
+    fn a_certificate_is_the_peers_by_any_of_its_names() {
+        let shown = |names: &[&str]| Identity { name: String::new(), names: names.iter().map(|&n| n.to_owned()).collect(), fingerprint: String::new() };
+        let open = peer("a", "RHM", "default");
+        assert!(open.admits(None) && open.admits(Some(&shown(&["other"]))));
+        let named = Peer { client_names: vec!["pas.rhm.example".to_owned()], ..open };
+        assert!(named.admits(Some(&shown(&["cn", "PAS.rhm.example"]))));
+        assert!(!named.admits(None) && !named.admits(Some(&shown(&["other"]))) && !named.admits(Some(&shown(&[]))));
     }
 }

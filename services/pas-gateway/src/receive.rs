@@ -117,6 +117,7 @@ impl Gateway {
 
     fn peer_of(&self, facility: &str, at: &Arrival) -> Result<&Peer, Refusal> {
         match peer::sending(&self.peers, &at.listener, facility) {
+            Sends::Here(peer) if !peer.admits(at.certificate.as_deref()) => Err(OTHER_CERTIFICATE),
             Sends::Here(peer) => Ok(peer),
             Sends::Elsewhere(_) => Err(OTHER_LISTENER),
             Sends::Nowhere => Err(UNKNOWN_FACILITY),
@@ -220,6 +221,13 @@ const OTHER_LISTENER: Refusal = Refusal::of(
     ErrorCode::TableValueNotFound,
     ("MSH", Some(4)),
     "MSH-4 names a facility that sends to another port of this receiver",
+);
+
+const OTHER_CERTIFICATE: Refusal = Refusal::of(
+    AckCode::ApplicationReject,
+    ErrorCode::TableValueNotFound,
+    ("MSH", Some(4)),
+    "MSH-4 names a facility whose messages do not come with the certificate that was shown: it is another's",
 );
 
 /// A row of a frame as far as the frame alone says.

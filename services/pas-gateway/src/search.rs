@@ -1,11 +1,12 @@
 //! The message store as operators and trusts' engineers search and read it. Engineers are given the peers they may see; what is not
 //! theirs is not there for them.
 
+use crate::explain::of_length;
 use crate::gateway::{Gateway, HELD, IGNORED, INTERPRETED, SHADOW};
 use crate::inbox::MEDIA_TYPE;
 use crate::tags::Lasting;
 use hearthline_eventing::{Answer, AuditRow, NotNow, Row, Unit, Value};
-use hearthline_interop::hl7v2::{Message, Segment};
+use hearthline_interop::hl7v2::{Charset, Hl7Time, Message, Separators, looks_like_code};
 use hearthline_nhs::{NhsNumber, StreamId};
 
 /// Most messages of one answer.
@@ -79,7 +80,7 @@ pub struct MessageDetail {
 pub enum Shown {
     /// As it came.
     Revealed(String),
-    /// Segment by segment, with what may be personal replaced by dots.
+    /// Segment by segment: of what may be personal, dots or the length.
     Masked(String),
     /// A frame that cannot be read is shown to those alone who may see all of it.
     Unreadable,
@@ -161,7 +162,7 @@ impl Gateway {
         let shown = match self.bytes_of(id, &summary.day, row.opt_blob(16)).await? {
             Some(raw) => match (Message::parse(&raw), reveal) {
                 (Ok(message), true) => Shown::Revealed(message.segments().map(|segment| segment.raw().to_owned()).collect::<Vec<_>>().join("\n")),
-                (Ok(message), false) => Shown::Masked(message.segments().map(|segment| masked(&segment)).collect::<Vec<_>>().join("\n")),
+                (Ok(message), false) => Shown::Masked(masked(&message)),
                 (Err(_), true) => Shown::Revealed(String::from_utf8_lossy(&raw).into_owned()),
                 (Err(_), false) => Shown::Unreadable,
             },
@@ -239,36 +240,135 @@ fn summary(row: &Row) -> MessageSummary {
     }
 }
 
-/// Fields that say nothing of the patient: header, times and codes.
-fn is_plain(segment: &str, field: usize) -> bool {
-    match segment {
-        "MSH" => true,
-        "EVN" => matches!(field, 1 | 2 | 3 | 4 | 6),
-        "MSA" => matches!(field, 1 | 2),
-        "PV1" => matches!(field, 1 | 2 | 4 | 10 | 14 | 18 | 36 | 38 | 44 | 45),
-        "PV2" => matches!(field, 38),
-        _ => field == 0,
+/// What a field is to hold that says nothing of the patient.
+#[derive(Clone, Copy)]
+enum Plain {
+    /// A delimiter, or the name of a system or an organisation.
+    Name,
+    /// A control id or a number of sequence.
+    Id,
+    Time,
+    Code,
+}
+
+fn plain(segment: &str, field: usize) -> Option<Plain> {
+    match (segment, field) {
+        ("MSH", 2..=6) => Some(Plain::Name),
+        ("MSH", 10 | 13) | ("MSA", 2) => Some(Plain::Id),
+        ("MSH", 7) | ("EVN", 2 | 3 | 6) | ("PV1", 44 | 45) => Some(Plain::Time),
+        ("MSH", 9 | 11 | 12 | 14..=21) | ("EVN", 1 | 4) | ("MSA", 1) | ("PV1", 2 | 4 | 10 | 14 | 18 | 36 | 38) | ("PV2", 38) => Some(Plain::Code),
+        _ => None,
     }
 }
 
-/// A segment with its delimiters, and each character of what may be personal as a dot. Letters and digits of any script count.
-fn masked(segment: &Segment<'_>) -> String {
-    let raw = segment.raw();
-    let id = segment.id();
-    if id == "MSH" {
-        return raw.to_owned();
-    }
-    let delimiter = raw[id.len()..].chars().next();
-    let mut out = String::with_capacity(raw.len());
-    for (n, field) in delimiter.map_or_else(|| vec![raw], |delimiter| raw.split(delimiter).collect()).into_iter().enumerate() {
-        if n > 0 {
-            out.extend(delimiter);
-        }
-        if n == 0 || is_plain(id, n) {
-            out.push_str(field);
-        } else {
-            out.extend(field.chars().map(|c| if c.is_alphanumeric() { '•' } else { c }));
+/// The message with its delimiters: fields of header, times and codes as they are where they hold such, and each letter and digit of
+/// all else as a dot. Line by line, since one that begins no segment is part of the one before and may be about anybody.
+fn masked(message: &Message<'_>) -> String {
+    let mut out = String::new();
+    for segment in message.segments() {
+        for (n, line) in segment.raw().split(['\r', '\n']).filter(|line| !line.is_empty()).enumerate() {
+            if !out.is_empty() {
+                out.push('\n');
+            }
+            match n {
+                0 => masked_segment(line, segment.id(), message.separators(), &mut out),
+                _ => dotted(line, &mut out),
+            }
         }
     }
     out
+}
+
+fn masked_segment(line: &str, id: &str, separators: Separators, out: &mut String) {
+    let delimiter = char::from(separators.field);
+    let offset = usize::from(id == "MSH");
+    let mut is_another = false;
+    for (n, field) in line.split(delimiter).enumerate() {
+        if n == 0 {
+            out.push_str(field);
+            continue;
+        }
+        out.push(delimiter);
+        // Another segment whose line end got lost.
+        is_another |= field.starts_with(' ') && field.trim().len() == 3;
+        match plain(id, n + offset).filter(|_| !is_another) {
+            Some(Plain::Name) => out.push_str(field),
+            Some(plain) => as_it_should_be(plain, field, separators, out),
+            None => dotted(field, out),
+        }
+    }
+}
+
+/// Each part of a field as it is where it holds what it should, else its length.
+fn as_it_should_be(plain: Plain, field: &str, separators: Separators, out: &mut String) {
+    let is_delimiter = |c: char| [Some(separators.component), Some(separators.repetition), separators.subcomponent].contains(&u8::try_from(c).ok());
+    for piece in field.split_inclusive(is_delimiter) {
+        let value = piece.trim_end_matches(is_delimiter);
+        let fits = match plain {
+            Plain::Name => true,
+            Plain::Time => value.is_empty() || Hl7Time::parse(value).is_ok(),
+            Plain::Code => looks_like_code(value) || Charset::named(value).is_some(),
+            Plain::Id => looks_like_code(value) || looks_like_id(value),
+        };
+        if fits {
+            out.push_str(value)
+        } else {
+            out.push_str(&of_length(value))
+        }
+        out.push_str(&piece[value.len()..]);
+    }
+}
+
+fn looks_like_id(value: &str) -> bool {
+    let mut parts = value.split(|c: char| !c.is_ascii_digit()).chain([value]);
+    value.bytes().all(|b| b.is_ascii_graphic()) && value.bytes().any(|b| b.is_ascii_digit()) && parts.all(|part| NhsNumber::parse(part).is_err())
+}
+
+/// Letters and digits of any script count.
+fn dotted(text: &str, out: &mut String) {
+    out.extend(text.chars().map(|c| if c.is_alphanumeric() { '•' } else { c }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> String {
+        masked(&Message::parse(text.as_bytes()).expect("readable"))
+    }
+
+    const HEADER: &str = "MSH|^~\\&|PAS|RHM|HUB|QRL|20260301101500||ADT^A01^ADT_A01|C0001|P|2.4|17|||AL|NE||UNICODE UTF-8";
+
+    #[test]
+    fn header_times_and_codes_are_shown_as_they_are() {
+        let text = format!("{HEADER}\rEVN|A01|20260301101500||EMER-ED\rPV1|1|I||21~2A");
+        assert_eq!(shown(&text), text.replace("|1|", "|•|").replace('\r', "\n"));
+    }
+
+    #[test]
+    fn a_line_that_begins_no_segment_is_masked_whole_whatever_it_was_joined_to() {
+        for before in ["", "\rEVN|A01|20260301101500", "\rPV1|1|I"] {
+            for patient in ["pid|1||9434765919^^^NHS^NH||SMITH^JOHN||19400701", " PID|1||9434765919||SMITH^JOHN||19400701", "SMITH 9434765919 19400701"] {
+                let out = shown(&format!("{HEADER}{before}\r{patient}"));
+                for needle in ["9434765919", "SMITH", "JOHN", "19400701"] {
+                    assert!(!out.contains(needle), "{needle} is shown in {out}");
+                }
+            }
+        }
+        // A line end that got lost in the header.
+        let out = shown("MSH|^~\\&|PAS|RHM|HUB|QRL|20260301| PID|1||9434765919||SMITH^JOHN||19400701");
+        assert!(!out.contains("9434765919") && !out.contains("SMITH") && !out.contains("19400701"), "{out}");
+    }
+
+    #[test]
+    fn text_where_a_code_or_a_time_belongs_is_counted() {
+        let text = format!("{HEADER}\rEVN|A01|Smith||SMITH JOHN\rPV1|1|I||WHITCOMBE||||||||||Home of Mrs X{}9434765919", "|".repeat(30));
+        let out = shown(&text);
+        assert!(out.contains("\nEVN|A01|(text of 5 characters)||(text of 10 characters)\n") && out.contains("|(text of 13 characters)|"), "{out}");
+        for needle in ["SMITH", "Smith", "WHITCOMBE", "Home", "9434765919"] {
+            assert!(!out.contains(needle), "{needle} is shown in {out}");
+        }
+        let out = shown(&HEADER.replace("C0001", "9434765919").replace("||ADT", "|secret|ADT"));
+        assert!(!out.contains("9434765919") && !out.contains("secret"), "{out}");
+    }
 }

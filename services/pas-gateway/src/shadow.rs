@@ -41,7 +41,7 @@ pub struct ShadowReport {
     pub without_effect: Vec<Count>,
     /// Local values of codes that neither a national list nor the profile's tables know, most frequent first: by today's profile.
     pub unmapped: Vec<Unmapped>,
-    /// What its connections do that they should not: the open ones and the last that ended, since the process began.
+    /// What its connections do that they should not, since the process began, whenever that was.
     pub quirks: Vec<QuirkReport>,
     /// What these numbers do not show.
     pub notes: Vec<String>,
@@ -74,7 +74,7 @@ pub struct Unmapped {
     pub table: &'static str,
     /// Where it stands, as `PV1-4`.
     pub field: String,
-    /// Its length where it may be about a person.
+    /// Its length where it does not look like a code and so may be about a person.
     pub value: String,
     pub count: u64,
 }
@@ -127,6 +127,7 @@ impl Gateway {
         }
         let mode = self.mode(peer).await?;
         let (unmapped, mut notes) = self.unmapped(peer, from, until).await?;
+        notes.push(format!("quirks are counted from {}, when the process began, and not between the instants of this report", stamp(self.connections.since())));
         if mode == Mode::Shadow {
             notes.push(FORGOTTEN.to_owned());
         }
@@ -179,7 +180,7 @@ impl Gateway {
                 }
                 for (item, value) in unknown_codes(profile, &message) {
                     let path = profile.path(item).map(|path| path.as_str().to_owned()).unwrap_or_default();
-                    let shown = if may_name_somebody(&path) { of_length(value) } else { shown(item, value) };
+                    let shown = if may_name_somebody(&path) { of_length(value) } else { shown(item, value, false) };
                     *found.entry((item.name(), path, shown)).or_default() += 1;
                 }
             }

@@ -50,6 +50,7 @@ fn connection(sheet: &mut String, peer: &Peer, profile: &Profile, address: &str)
         let named: Vec<String> = peer.sending_facilities.iter().map(|f| format!("`{f}`")).collect();
         format!("`{}` or {}", peer.facility_ods, named.join(", "))
     };
+    let certificate = if peer.client_names.is_empty() { "as the listener asks".to_owned() } else { peer.client_names.join(" or ") };
     let zone = if peer.time_zone == "Europe/London" { profile.time_zone.as_deref().unwrap_or("Europe/London") } else { &peer.time_zone };
     let mode = match peer.mode {
         Mode::Shadow => "shadow: stored and answered, nothing follows until the promotion",
@@ -58,7 +59,7 @@ fn connection(sheet: &mut String, peer: &Peer, profile: &Profile, address: &str)
     let _ = write!(
         sheet,
         "## Connection\n\n| | |\n|---|---|\n| Address | `{address}`, listener `{}` |\n| Framing | MLLP: `0x0B` message `0x1C 0x0D`; segments end in `0x0D`; the connection stays open |\n\
-         | Sending facility (MSH-4) | {facilities} |\n| Processing id (MSH-11) | `P` where the receiver is live |\n| Character set without MSH-18 | {} |\n\
+         | Sending facility (MSH-4) | {facilities} |\n| Name in the sender's certificate | {certificate} |\n| Processing id (MSH-11) | `P` where the receiver is live |\n| Character set without MSH-18 | {} |\n\
          | Times without an offset | {zone} |\n| Largest message | {} bytes |\n| Messages in flight | {} |\n| Mode | {mode} |\n| Profile | `{}`: {} |\n\n",
         peer.listener,
         peer.charset.as_deref().unwrap_or("UTF-8, else Windows-1252"),

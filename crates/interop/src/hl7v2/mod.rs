@@ -37,7 +37,7 @@ pub use part::{Component, Field, Repetition, Segment, Value};
 pub use path::{Path, PathError};
 pub use person::{Address, DeathSignal, PatientIdentifier, PersonName};
 pub use quirk::MessageQuirk;
-pub use scrub::Scrubber;
+pub use scrub::{Scrubber, looks_like_code};
 pub use separators::{SeparatorFault, Separators};
 pub use time::{Clock, Hl7Time, Hl7TimeError, Precision, Zone};
 pub use visit::{Location, TimeSource, VisitTime};

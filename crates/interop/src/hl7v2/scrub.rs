@@ -10,6 +10,7 @@
 //! What is replaced is decided by what is *known to be harmless* (`rule.rs`), so an unknown segment or field loses its
 //! content and never keeps it. A value of a person that also stands in a harmless place is replaced there too.
 
+mod code;
 mod dates;
 mod fake;
 mod rule;
@@ -23,8 +24,13 @@ use super::batch;
 use super::charset::{Charset, decode_in};
 use super::message::{Message, begins_segment};
 use super::separators::Separators;
+pub use code::looks_like_code;
 use fake::{Fakes, TOKEN_CHARS_MIN, lower};
 use rule::{Rule, rule};
+
+/// A name is looked for within another word from this length on; shorter ones stand in too many.
+const PART_BYTES_MIN: usize = 5;
+const PART_BYTES_MAX: usize = 32;
 
 /// One run of scrubbing. Give each file to [`Scrubber::learn`] first, then each to [`Scrubber::scrub`]: then no fake of
 /// one file is a value of another.
@@ -117,7 +123,12 @@ impl Scrubber {
         let mut at = 0;
         for (start, end) in segments {
             out.push_str(&text[at..start]);
-            self.segment(&text[start..end], separators, &mut out);
+            let segment = &text[start..end];
+            // Broken text is usual in these; elsewhere a line that begins no segment may be anything.
+            let is_text = segment.starts_with("OBX") || segment.starts_with("NTE");
+            let line = segment.find(['\r', '\n']).filter(|_| !is_text).unwrap_or(segment.len());
+            self.segment(&segment[..line], separators, &mut out);
+            self.tokens(&segment[line..], separators.escape, Rule::Person, &mut out);
             at = end;
         }
         out.push_str(&text[at..]);
@@ -188,14 +199,21 @@ impl Scrubber {
     fn component(&mut self, rule: Rule, value: &str, separators: Separators, out: &mut String) {
         let blanks = value.len() - value.trim_start().len();
         let moved = match rule {
-            Rule::Structure => Some(value.to_owned()),
+            Rule::Frame => Some(value.to_owned()),
             Rule::Event => self.event(&value[blanks..]).map(|moved| format!("{}{moved}", &value[..blanks])),
             Rule::Birth => self.birth(&value[blanks..]).map(|moved| format!("{}{moved}", &value[..blanks])),
-            Rule::Code => (!self.holds_person(value)).then(|| value.to_owned()),
+            Rule::Structure | Rule::Code => (!self.holds_person(value)).then(|| value.to_owned()),
             Rule::Person | Rule::Text => None,
         };
         match moved {
             Some(value) => out.push_str(&value),
+            None if matches!(rule, Rule::Structure | Rule::Code) => {
+                let names: Vec<String> = words_of(value).map(lower).filter(|word| !self.here.contains(word) && self.holds_name(word)).collect();
+                if let Pass::Check(found) = &mut self.pass {
+                    found.extend(names);
+                }
+                self.tokens(value, separators.escape, Rule::Person, out);
+            }
             None => self.tokens(value, separators.escape, if rule == Rule::Text { Rule::Text } else { Rule::Person }, out),
         }
     }
@@ -229,7 +247,18 @@ impl Scrubber {
         if matches!(self.pass, Pass::Learn) {
             return ten_digits(value).is_some_and(|(_, digits)| is_valid(&digits));
         }
-        words_of(value).any(|word| self.here.contains(&lower(word))) || ten_digits(value).is_some_and(|(_, digits)| is_valid(&digits))
+        words_of(value).any(|word| self.holds_name(&lower(word))) || ten_digits(value).is_some_and(|(_, digits)| is_valid(&digits))
+    }
+
+    /// Whether a word in lower case is a value of a person, or has one of some length in it.
+    fn holds_name(&self, word: &str) -> bool {
+        let starts = || word.char_indices().map(|(at, _)| at);
+        let ends = || starts().skip(1).chain([word.len()]);
+        self.here.contains(word)
+            || starts().any(|start| {
+                let parts = ends().filter(|end| *end >= start + PART_BYTES_MIN).take(PART_BYTES_MAX);
+                parts.map(|end| &word[start..end]).any(|part| self.here.contains(part))
+            })
     }
 
     /// Replaces each run of letters and digits. Delimiters, blanks and escape sequences stay. Among a person's values only

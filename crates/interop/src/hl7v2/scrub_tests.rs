@@ -128,6 +128,29 @@ fn a_person_s_value_in_a_harmless_place_is_replaced_too() {
 }
 
 #[test]
+fn names_in_coded_fields_are_replaced_whoever_is_named() {
+    let text = format!(
+        "{HEADER}\rEVN|A01|20250110120000||Whitcombe\rPID|1||7||Whitcombe^Gwendolyn\r\
+         PV1|1|I||SMITH JOHN||||||||||Home of Mrs Whitcombe\rZU1|1|Zsecret text\rERR|WhitcombeG"
+    );
+    let text = text.replace("|PAS|", "|PAS-WHITCOMBES|");
+    let out = scrubbed(&text).to_lowercase();
+    for word in ["whitcombe", "gwendolyn", "smith", "john", "mrs", "zsecret"] {
+        assert!(!out.contains(word), "{word} is left: {out}");
+    }
+    assert!(out.contains("\revn|a01|") && out.contains("\rpv1|1|i||"), "{out}");
+}
+
+#[test]
+fn a_line_that_begins_no_segment_is_replaced_whole() {
+    let out = scrubbed("MSH|^~\\&|PAS|RHM|HUB|QRL|20250110||ADT^A01|M1|P|2.4\rpid|1||9434765919^^^NHS^NH||KHAN^ANN|LEE|19400701|||COOK\rEVN|A01\rKHAN LEE 21");
+    for word in ["9434765919", "KHAN", "ANN", "LEE", "19400701", "COOK"] {
+        assert!(!out.contains(word), "{word} is left: {out}");
+    }
+    assert!(out.contains("|P|2.4\r") && out.contains("\rEVN|A01\r"), "{out}");
+}
+
+#[test]
 fn text_in_hexadecimal_is_replaced() {
     let out = scrubbed(&format!("{HEADER}\rPID|1||7||Zo\\XEB\\^\\X534D495448\\\\E\\\\F\\"));
     assert!(!out.contains("534D495448") && !out.contains("Zo\\") && out.contains("\\E\\\\F\\"), "{out}");
@@ -158,5 +181,8 @@ fn what_is_left_is_found() {
     let mut found = scrubber.found_in(text.as_bytes());
     found.sort_unstable();
     assert_eq!(found, ["m0001", "rhm77", "smith"]);
+    let mut scrubber = Scrubber::new([1; 32]);
+    scrubber.learn(text.as_bytes());
+    assert_eq!(scrubber.found_in(format!("{HEADER}\rPV1|1||SMITHS^^^Smith\rPID|1").as_bytes()), ["m0001", "smith"]);
     assert!(scrubber.identifiers().any(|value| value == "smith"));
 }

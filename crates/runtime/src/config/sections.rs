@@ -136,11 +136,12 @@ fn telemetry(r: &mut Reader) -> Telemetry {
 }
 
 fn mllp(r: &mut Reader) -> Mllp {
-    const FIELDS: [&str; 19] = [
+    const FIELDS: [&str; 20] = [
         "name",
         "facility_ods",
         "sending_facilities",
         "listener",
+        "client_names",
         "acknowledgement",
         "reply",
         "charset",
@@ -190,6 +191,7 @@ fn mllp(r: &mut Reader) -> Mllp {
         listeners.push(MllpListener { name, listen, tls });
     }
     let mut peers: Vec<MllpPeer> = Vec::new();
+    let mut keys = Vec::new();
     for index in r.indices("mllp.peer", &FIELDS) {
         let key = |field: &str| format!("mllp.peer.{index}.{field}");
         let name = required(r, &key("name"), NAME, word);
@@ -214,9 +216,11 @@ fn mllp(r: &mut Reader) -> Mllp {
         if peers.iter().any(|peer| peer.facility_ods == facility_ods && peer.listener == listener) {
             r.wrong(&key("facility_ods"), None, "is the facility of another peer", "one peer per facility and listener");
         }
+        keys.push(key("client_names"));
         peers.push(MllpPeer {
             name,
             facility_ods,
+            client_names: r.list(&key("client_names"), "names of certificates", word),
             sending_facilities: r.list(&key("sending_facilities"), "values of MSH-4", word),
             listener,
             acknowledgement: r.parsed(&key("acknowledgement"), "as_asked", "as_asked, original or enhanced", |text| match text {
@@ -247,7 +251,24 @@ fn mllp(r: &mut Reader) -> Mllp {
             silence_m: r.is_set(&key("silence_m")).then(|| r.number(&key("silence_m"), 60, 1..=10_080, " minutes")),
         });
     }
+    certificates(r, &listeners, &peers, &keys);
     Mllp { listen, allow_remote, frame_limit_bytes, kept_days, listeners, peers }
+}
+
+/// An authority says that a certificate is good, not whose messages may come with it.
+fn certificates(r: &mut Reader, listeners: &[MllpListener], peers: &[MllpPeer], keys: &[String]) {
+    const ALLOWED: &str = "the common name or DNS names of the peer's certificates";
+    // A trust's sites are the trust.
+    let organisation = |peer: &MllpPeer| peer.facility_ods.as_str().chars().take(3).collect::<String>();
+    for (peer, key) in peers.iter().zip(keys) {
+        let asks = |l: &MllpListener| peer.listener.as_ref() == Some(&l.name) && l.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some());
+        let has_others = || peers.iter().any(|other| other.listener == peer.listener && organisation(other) != organisation(peer));
+        match (peer.client_names.is_empty(), listeners.iter().any(asks)) {
+            (true, true) if has_others() => r.wrong(key, None, "is missing, and its listener serves several organisations", ALLOWED),
+            (false, false) => r.wrong(key, None, "names certificates that its listener does not ask for", "client_ca_file of its [[mllp.listener]]"),
+            _ => {}
+        }
+    }
 }
 
 /// A dated switch with what it rests on: all three or none.

@@ -140,6 +140,22 @@ fn peers_and_coverage_are_read_in_full() {
 }
 
 #[test]
+fn a_listener_that_asks_several_organisations_for_certificates_knows_whose_is_whose() {
+    let listener = "[[mllp.listener]]\nname = \"region\"\nlisten = \"127.0.0.1:0\"\ncertificate_file = \"a.pem\"\nkey_file = \"a.key\"\n";
+    let peer = |name: &str, code: &str, more: &str| format!("[[mllp.peer]]\nname = \"{name}\"\nfacility_ods = \"{code}\"\nlistener = \"region\"\n{more}");
+    let named = "client_names = [\"pas.south.example\"]\n";
+    let of = |ca: &str, peers: &[String]| given(&format!("{listener}{ca}{}", peers.concat()));
+    let ca = "client_ca_file = \"ca.pem\"\n";
+    let problem = the_one(of(ca, &[peer("north", "RCB", ""), peer("south", "RXX", named)]).refused());
+    assert!(problem.starts_with("mllp.peer.0.client_names"), "{problem}");
+    // A trust and a site of it; each with a name; without certificates.
+    assert_eq!(of(ca, &[peer("north", "RCB", ""), peer("site", "RCB01", "")]).load().mllp.peers.len(), 2);
+    assert_eq!(of(ca, &[peer("north", "RCB", named), peer("south", "RXX", named)]).load().mllp.peers[1].client_names, ["pas.south.example"]);
+    assert_eq!(of("", &[peer("north", "RCB", ""), peer("south", "RXX", "")]).load().mllp.peers.len(), 2);
+    assert!(the_one(of("", &[peer("north", "RCB", named)]).refused()).contains("does not ask for"));
+}
+
+#[test]
 fn an_incomplete_peer_or_coverage_says_what_it_lacks() {
     let text = given("[[mllp.peer]]\nname = \"north\"\n[[kpi.coverage]]\ntrust_ods = \"RCB\"\n").refused().join("\n");
     for key in ["mllp.peer.0.facility_ods", "kpi.coverage.0.facilities", "kpi.coverage.0.from"] {

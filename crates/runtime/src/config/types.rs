@@ -162,6 +162,8 @@ pub struct MllpPeer {
     pub sending_facilities: Vec<String>,
     /// The listener it connects to; `None`: `mllp.listen`.
     pub listener: Option<String>,
+    /// Common or DNS names of the certificates that it may show, any of them. Empty: whatever the listener lets in.
+    pub client_names: Vec<String>,
     pub acknowledgement: MllpAcknowledgement,
     pub reply: MllpReply,
     /// For messages without MSH-18, in its words (`8859/1`).

@@ -14,6 +14,8 @@ pub enum Quirk {
     SeveralPeers,
     WrongListener,
     UnknownFacility,
+    /// The certificate that was shown is not the peer's.
+    OtherCertificate,
     Unreadable,
     SequenceGap,
     TlsOnPlain,
@@ -30,6 +32,7 @@ impl Quirk {
             Quirk::SeveralPeers => "several_peers",
             Quirk::WrongListener => "wrong_listener",
             Quirk::UnknownFacility => "unknown_facility",
+            Quirk::OtherCertificate => "other_certificate",
             Quirk::Unreadable => "unreadable",
             Quirk::SequenceGap => "sequence_gap",
             Quirk::TlsOnPlain => "tls_on_plain",
@@ -62,6 +65,7 @@ impl Quirk {
             Quirk::SeveralPeers => "messages of several peers come over one connection",
             Quirk::WrongListener => "MSH-4 names a peer that is to use another listener",
             Quirk::UnknownFacility => "MSH-4 names no peer of this listener",
+            Quirk::OtherCertificate => "MSH-4 names a peer whose certificate is another than the one that was shown",
             Quirk::Unreadable => "what is in a frame does not begin with a usable MSH segment",
             Quirk::SequenceGap => "MSH-13 skips numbers: messages numbered in between have not come",
             Quirk::TlsOnPlain => "the sender speaks TLS on a listener without TLS",
@@ -78,6 +82,7 @@ impl Quirk {
             Quirk::SeveralPeers => "allowed; the settings are those of whoever sent last, so give each peer a connection of its own where they differ",
             Quirk::WrongListener => "have the sender use the listener of its peer, or change `listener` of the peer",
             Quirk::UnknownFacility => "correct MSH-4 at the sender, or add its value to sending_facilities of the peer",
+            Quirk::OtherCertificate => "correct MSH-4 or the certificate at the sender, or add a name of the certificate to client_names of the peer",
             Quirk::Unreadable => "have the sender begin every message with MSH and its delimiters",
             Quirk::SequenceGap => {
                 "have the sender send again what it numbered in between; if it numbers for several receivers or connections together, have it number for each, or leave MSH-13 empty"

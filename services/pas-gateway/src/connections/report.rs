@@ -1,6 +1,6 @@
 //! A connection as an engineer reads of it.
 
-use super::{Doing, Ended, Entry, lock};
+use super::{Doing, Ended, Entry, Quirk, Seen, lock};
 use hearthline_eventing::now_us;
 use hearthline_runtime::service::rfc3339;
 use serde::Serialize;
@@ -53,17 +53,7 @@ pub struct TlsReport {
 impl Entry {
     pub(super) fn report(&self, ended: Option<&Ended>) -> ConnectionReport {
         let record = lock(&self.record);
-        let quirks: Vec<QuirkReport> = record
-            .quirks
-            .iter()
-            .map(|(quirk, seen)| QuirkReport {
-                name: quirk.name(),
-                count: seen.count,
-                last_at: rfc3339(seen.last_at),
-                problem: quirk.problem(),
-                advice: quirk.advice(),
-            })
-            .collect();
+        let quirks = record.quirks.iter().map(|(quirk, seen)| quirk_report(*quirk, seen)).collect();
         let harmful = record.quirks.iter().filter(|(quirk, _)| !quirk.is_harmless()).max_by_key(|(_, seen)| seen.last_at);
         let newest = harmful.map(|(quirk, _)| (quirk.problem().to_owned(), quirk.advice()));
         let refused: u64 = record.replies.iter().filter(|(code, _)| matches!(**code, "AE" | "AR" | "CE" | "CR")).map(|(_, count)| count).sum();
@@ -90,6 +80,10 @@ impl Entry {
     }
 }
 
+pub(super) fn quirk_report(quirk: Quirk, seen: &Seen) -> QuirkReport {
+    QuirkReport { name: quirk.name(), count: seen.count, last_at: rfc3339(seen.last_at), problem: quirk.problem(), advice: quirk.advice() }
+}
+
 const REFUSALS: &str = "see the texts of the refusals among the peer's messages: `hearthline pas messages`";
 
 impl Doing {
@@ -99,6 +93,7 @@ impl Doing {
             Doing::Waiting => "taking frames",
             Doing::MidFrame => "in the middle of a frame",
             Doing::Full => "not read from until frames are taken",
+            Doing::Held => "not read from until there is memory for its large message",
             Doing::Replying => "writing a reply",
         }
     }
@@ -119,7 +114,7 @@ impl Ended {
             Ended::Idle(limit) => format!("closed because nothing came for {} s", seconds(limit.as_millis())),
             Ended::Unread(limit) => format!("closed because replies were not read for {} s", seconds(limit.as_millis())),
             Ended::Superseded(by) => format!("superseded by a new connection of the peer, from {by}"),
-            Ended::MadeWay => "closed to make way: there were too many connections, and no frame had come on this one".to_owned(),
+            Ended::MadeWay => "closed to make way: there were too many connections, and no known peer had sent on this one".to_owned(),
             Ended::Handshake(why) => format!("TLS was not agreed on: {why}"),
             Ended::Panicked => "closed because of a fault in the gateway".to_owned(),
         }
@@ -137,7 +132,7 @@ impl Ended {
             Ended::PartialFrame(_) => "have the sender end every frame with 0x1C 0x0D; if its network is that slow, raise partial_frame_s",
             Ended::Unread(_) => "have the sender read every acknowledgement; one that wants none says NE in MSH-15 and MSH-16",
             Ended::Superseded(_) => "nothing to do if the sender was restarted; if it keeps several connections open, have it use them or close them",
-            Ended::MadeWay => "have whatever opens connections without sending close them",
+            Ended::MadeWay => "have whatever opens connections without sending a known MSH-4 close them",
             Ended::Handshake(_) => "compare the certificates of both sides: who signed them, until when they hold, and whether one is asked for",
             Ended::Panicked => "report it with the log of this time; the message has to be sent again",
         };

@@ -2,17 +2,20 @@
 //!
 //! State story: *reading* while fewer frames are being taken than agreed with the peer; *full* until the oldest of them is answered, and
 //! nothing is read meanwhile, so that the sender's own socket fills; *ending* at the sender's end, at shutdown or at bytes that cannot be
-//! answered as what they are: what was begun is still answered. Trouble of our own ends it at once.
+//! answered as what they are: what was begun is still answered. Trouble of our own ends it at once. A frame that grows large is *held*, and
+//! nothing is read, until there is [`memory`](super::memory) for it; of one whose sender is not known little is kept.
 //!
 //! Frames are begun together, so that the store commits them together; those of one visit or patient one after the other. Each is a task
 //! of its own: what a sender does not read must not keep a frame from being finished that others may wait behind.
 
+use super::memory::{SMALL_BYTES, Share};
 use super::{Arrival, Timings};
 use crate::connections::{Doing, Ended, Entry, Quirk};
 use crate::gateway::Gateway;
 use crate::peer::{self, Peer, Sends};
 use crate::reading;
 use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt, StreamExt};
 use hearthline_eventing::NotNow;
@@ -33,7 +36,7 @@ use tracing::instrument::WithSubscriber;
 /// A read buffer grows from one to the other while reads fill it: an idle connection holds little.
 const READ_BYTES: (usize, usize) = (4 * 1024, 64 * 1024);
 /// Nothing is read while frames of this many bytes are being taken.
-const IN_FLIGHT_BYTES: usize = 4 << 20;
+const IN_FLIGHT_BYTES: usize = 256 * 1024;
 /// Replies written together, at most.
 const REPLY_BYTES: usize = 32 * 1024;
 /// How much of a frame is looked through for the end of its MSH segment.
@@ -62,11 +65,11 @@ impl Terms {
         Terms { frame_limit: peer.frame_limit, in_flight: peer.in_flight.max(1), idle: peer.idle, partial_frame: peer.partial_frame }
     }
 
-    /// Until it is known whose the connection is: the widest of the listener's peers.
+    /// Until it is known whose the connection is: the widest of the listener's peers, but for the size of a frame.
     fn widest(peers: &[Peer], listener: &str, frame_limit: usize) -> Self {
         let of_listener = || peers.iter().filter(|peer| peer.listener == listener);
         Terms {
-            frame_limit: of_listener().map(|peer| peer.frame_limit).max().unwrap_or(frame_limit),
+            frame_limit: of_listener().map(|peer| peer.frame_limit).max().unwrap_or(frame_limit).min(SMALL_BYTES),
             in_flight: of_listener().map(|peer| peer.in_flight).max().unwrap_or(1).max(1),
             idle: of_listener().map(|peer| peer.idle).collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max()),
             partial_frame: of_listener().map(|peer| peer.partial_frame).max().unwrap_or(Duration::from_secs(60)),
@@ -87,6 +90,8 @@ struct Begun {
     /// Its end, for the next of the same key.
     ended: Option<oneshot::Receiver<()>>,
     peer: Option<Arc<str>>,
+    /// Given back once the frame is neither here nor with whoever takes it.
+    _share: Option<Arc<Share>>,
 }
 
 /// See the module.
@@ -110,6 +115,14 @@ pub struct Connection<S> {
     is_secured: bool,
     /// The unfinished frame has said whose it is.
     is_identified: bool,
+    /// Of the memory for large frames: of the unfinished one.
+    share: Share,
+    /// More of it is waited for.
+    more: Option<BoxFuture<'static, Share>>,
+    /// Since when it has some.
+    shared_at: Instant,
+    /// Of the first frame that was found.
+    found_share: Option<Share>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -133,6 +146,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             ending: None,
             progress: Instant::now(),
             is_identified: false,
+            share: Share::default(),
+            more: None,
+            shared_at: Instant::now(),
+            found_share: None,
         }
     }
 
@@ -167,6 +184,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 () = stop.cancelled(), if self.ending.is_none() => self.end(Ended::Stopped),
                 why = entry.told() => return Err(why),
                 Some(reply) = self.replies.next(), if !self.begun.is_empty() => self.reply(reply, stop).await?,
+                Some(share) = given(&mut self.more), if self.more.is_some() => {
+                    self.more = None;
+                    self.share = share;
+                    self.shared_at = Instant::now();
+                    self.ask_for_memory();
+                }
                 read = self.stream.read(&mut buffer), if has_room => {
                     let read = read.map_err(|error| Ended::Failed(error.to_string()))?;
                     self.take_in(&buffer[..read]);
@@ -181,11 +204,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn has_room(&self) -> bool {
-        self.ending.is_none() && self.found.is_empty() && self.begun.len() < self.terms.in_flight && self.in_flight_bytes < IN_FLIGHT_BYTES
+        self.ending.is_none()
+            && self.more.is_none()
+            && self.found.is_empty()
+            && self.begun.len() < self.terms.in_flight
+            && self.in_flight_bytes < IN_FLIGHT_BYTES
     }
 
     fn doing(&self, has_room: bool) -> Doing {
         match (has_room, self.decoder.is_mid_frame()) {
+            (false, _) if self.more.is_some() => Doing::Held,
             (false, _) => Doing::Full,
             (true, true) => Doing::MidFrame,
             (true, false) => Doing::Waiting,
@@ -195,7 +223,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Begins nothing more; what was begun is still answered.
     fn end(&mut self, why: Ended) {
         self.found.clear();
+        (self.share, self.more, self.found_share) = (Share::default(), None, None);
         self.ending = Some(why);
+    }
+
+    /// Takes what was found to be begun.
+    fn find(&mut self) {
+        while let Some(event) = self.decoder.poll() {
+            self.is_identified = false;
+            // Only the first frame of what was read last can have grown large.
+            if matches!(event, Event::Frame(_) | Event::Oversize { .. }) {
+                let share = std::mem::take(&mut self.share);
+                if self.found_share.is_none() {
+                    self.found_share = Some(share);
+                }
+            }
+            self.found.push_back(event);
+        }
+    }
+
+    /// Where the unfinished frame has outgrown what it has.
+    fn ask_for_memory(&mut self) {
+        if self.ending.is_none() && self.share.is_full(self.decoder.unfinished().len()) {
+            let share = std::mem::take(&mut self.share);
+            self.more = Some(self.gateway.connections.memory().clone().more(share, self.terms.frame_limit).boxed());
+        }
     }
 
     fn take_in(&mut self, bytes: &[u8]) {
@@ -215,14 +267,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return self.end(Ended::OtherProtocol(quirk));
         }
         self.entry.read(bytes.len());
-        self.decoder.push(bytes);
-        if !self.is_identified && self.decoder.is_mid_frame() {
-            self.is_identified = self.identify_unfinished();
+        // Whose a frame is, is known before the limit of strangers is reached.
+        for piece in bytes.chunks(READ_BYTES.0) {
+            self.decoder.push(piece);
+            self.find();
+            if !self.is_identified && self.decoder.is_mid_frame() {
+                self.is_identified = self.identify_unfinished();
+            }
         }
-        while let Some(event) = self.decoder.poll() {
-            self.is_identified = false;
-            self.found.push_back(event);
-        }
+        // That of a peer may be lower.
+        self.find();
+        self.ask_for_memory();
     }
 
     /// Looks whose the unfinished frame is, so that the peer's own limit holds before more of it is kept; whether that is settled.
@@ -242,6 +297,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let facility = Adt::of(message).sending_facility().unwrap_or_default();
         let peers = self.gateway.peers.clone();
         match peer::sending(&peers, &self.at.listener, facility) {
+            Sends::Here(peer) if !peer.admits(self.at.certificate.as_deref()) => self.entry.quirk(Quirk::OtherCertificate),
             Sends::Here(peer) => {
                 if self.at.peer.as_deref() == Some(peer.name.as_str()) {
                     return;
@@ -269,9 +325,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let quiet = self.progress.elapsed();
         if quiet >= SETTLE && self.decoder.settle() {
-            self.found.extend(std::iter::from_fn(|| self.decoder.poll()));
+            self.find();
         } else if self.decoder.is_mid_frame() {
-            if quiet >= self.terms.partial_frame {
+            let is_in_the_way = self.shared_at.elapsed() >= self.terms.partial_frame && self.gateway.connections.memory().is_waited_for(&self.share);
+            if quiet >= self.terms.partial_frame || is_in_the_way {
                 self.entry.quirk(Quirk::PartialFrame);
                 self.end(Ended::PartialFrame(self.terms.partial_frame));
             }
@@ -287,9 +344,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn begin(&mut self, event: Event) {
         let quirk = event.quirk();
         match event {
-            Event::Frame(frame) => return self.begin_frame(frame),
+            Event::Frame(frame) => {
+                self.entry.framed();
+                return self.begin_frame(frame);
+            }
             Event::Oversize { begun, .. } => {
                 self.entry.framed();
+                self.found_share = None;
                 return self.refuse_size(begun);
             }
             // Whatever it was, it cannot be answered as what it was: closing makes the sender send it again.
@@ -317,14 +378,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// `begun` is the beginning of the frame.
     fn refuse_size(&mut self, begun: Bytes) {
+        let facility = |message: &Message<'_>| Adt::of(message).sending_facility().map(str::to_owned);
+        let facility = Message::parse(&begun).ok().and_then(|message| facility(&message)).unwrap_or_default();
+        let sends = peer::sending(&self.gateway.peers, &self.at.listener, &facility);
+        if !matches!(sends, Sends::Here(peer) if peer.admits(self.at.certificate.as_deref())) {
+            // Nobody's: what is wrong with it is said of its beginning, and is not its size.
+            return self.begin_frame(begun);
+        }
         self.entry.quirk(Quirk::Framing(Framing::Oversize));
         let (gateway, at, limit) = (self.gateway.clone(), self.at.clone(), self.terms.frame_limit);
         let refusal = async move { gateway.refuse_oversized(&begun, limit, &at).await };
-        self.push(Bytes::new(), None, None, tokio::spawn(refusal.with_current_subscriber()));
+        self.push(
+            Begun { frame: Bytes::new(), key: None, ended: None, peer: self.at.peer.clone(), _share: None },
+            tokio::spawn(refusal.with_current_subscriber()),
+        );
     }
 
     fn begin_frame(&mut self, frame: Bytes) {
-        self.entry.framed();
+        let share = self.found_share.take().map(Arc::new);
         let line = header(&frame[..frame.len().min(HEADER_BYTES)]).unwrap_or(&frame);
         match Message::parse(line) {
             Ok(message) => {
@@ -349,7 +420,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             trigger = tracing::field::Empty,
             reply = tracing::field::Empty
         );
-        let (gateway, at, raw) = (self.gateway.clone(), self.at.clone(), frame.clone());
+        let (gateway, at, raw, held) = (self.gateway.clone(), self.at.clone(), frame.clone(), share.clone());
         let take = async move {
             if let Some(before) = before {
                 // An error says that the one before has ended without saying so, which is an end too.
@@ -357,14 +428,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             let reply = gateway.receive(&raw, &at).await;
             let _ = done.send(());
+            drop((raw, held));
             reply
         };
-        self.push(frame, key, Some(ended), tokio::spawn(take.instrument(span).with_current_subscriber()));
+        let begun = Begun { frame, key, ended: Some(ended), peer: self.at.peer.clone(), _share: share };
+        self.push(begun, tokio::spawn(take.instrument(span).with_current_subscriber()));
     }
 
-    fn push(&mut self, frame: Bytes, key: Option<String>, ended: Option<oneshot::Receiver<()>>, reply: JoinHandle<Taken>) {
-        self.in_flight_bytes += frame.len();
-        self.begun.push_back(Begun { frame, key, ended, peer: self.at.peer.clone() });
+    fn push(&mut self, begun: Begun, reply: JoinHandle<Taken>) {
+        self.in_flight_bytes += begun.frame.len();
+        self.begun.push_back(begun);
         self.replies.push_back(reply);
     }
 
@@ -470,6 +543,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         // Whether the other side still listens changes nothing.
         let _ = tokio::time::timeout(LINGER, polite).await;
+    }
+}
+
+/// What is waited for; nothing where that is nothing.
+async fn given(more: &mut Option<BoxFuture<'static, Share>>) -> Option<Share> {
+    match more {
+        Some(more) => Some(more.await),
+        None => None,
     }
 }
 

@@ -142,6 +142,66 @@ async fn the_first_frame_of_a_connection_is_refused_by_its_peers_limit_and_by_na
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_strangers_little_is_kept_and_what_is_wrong_with_it_is_said() {
+    let edge = edge(peers(), Timings::default()).await;
+    let stranger = Adt { facility: "RZZ", ..Adt::new("A01", "C1", &number(1)) }.write();
+    for (begin, said) in [(b"no header".to_vec(), "does not begin with an MSH"), (stranger, "MSH-4")] {
+        let mut sender = Sender::connect(edge.addresses[0]).await;
+        // Not ended, and answered already.
+        sender.send_raw(&[b"\x0b".as_slice(), &begin, b"\rZZZ|", &vec![b'x'; 100_000]].concat()).await;
+        let (reply, text) = sender.reply().await.expect("a reply");
+        assert_eq!(reply.code, AckCode::ApplicationReject);
+        assert!(text.contains(said), "{text}");
+        sender.send_raw(&[vec![b'x'; 100_000], b"\x1c\r".to_vec()].concat()).await;
+        assert_eq!(sender.exchange(&message(2)).await.0.code, AckCode::ApplicationAccept);
+    }
+    let sizes = edge.world.ports.store.query("select max(size) from inbox", &[]).await.expect("readable");
+    assert!(sizes[0].int(0) <= 64 * 1024);
+}
+
+fn large(n: u32) -> Vec<u8> {
+    [message(n), b"ZZZ|".to_vec(), vec![b'x'; 3 << 20]].concat()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_large_frame_waits_unread_for_the_first_and_small_ones_do_not() {
+    let edge = edge(peers(), Timings::default()).await;
+    let (mut first, mut second) = (Sender::connect(edge.addresses[0]).await, Sender::connect(edge.addresses[0]).await);
+    first.send_raw(&[b"\x0b".as_slice(), &large(1)].concat()).await;
+    let waiting = tokio::spawn(async move { second.exchange(&large(2)).await.0 });
+    let held = || async { edge.gateway.connections().iter().filter(|c| c.state.contains("memory for its large message")).count() == 1 };
+    until("the second is held", held).await;
+    let mut third = Sender::connect(edge.addresses[0]).await;
+    assert_eq!(third.exchange(&message(3)).await.0.code, AckCode::ApplicationAccept);
+    let between = [message(4), b"ZZZ|".to_vec(), vec![b'x'; 500_000]].concat();
+    assert_eq!(third.exchange(&between).await.0.code, AckCode::ApplicationAccept);
+    assert!(held().await);
+    first.send_raw(b"\x1c\r").await;
+    assert_eq!(first.reply().await.expect("a reply").0.control_id, "C1");
+    let reply = waiting.await.expect("it goes on");
+    assert_eq!((reply.code, reply.control_id.as_str()), (AckCode::ApplicationAccept, "C2"));
+    assert_eq!(first.exchange(&large(5)).await.0.code, AckCode::ApplicationAccept);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_frame_that_does_not_end_gives_way_to_one_that_waits() {
+    let edge = edge(each(|peer| Peer { partial_frame: Duration::from_millis(400), ..peer }), Timings::default()).await;
+    let mut slow = TcpStream::connect(edge.addresses[0]).await.expect("connected");
+    slow.write_all(&[b"\x0b".as_slice(), &large(1)].concat()).await.expect("sent");
+    // It is never silent.
+    let trickle = tokio::spawn(async move {
+        while slow.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    until("all of it came", || async { edge.gateway.connections().iter().any(|c| c.bytes > 3 << 20) }).await;
+    let mut other = Sender::connect(edge.addresses[0]).await;
+    assert_eq!(other.exchange(&large(2)).await.0.code, AckCode::ApplicationAccept);
+    trickle.await.expect("it was closed");
+    assert!(edge.gateway.connections().iter().any(|c| c.state.starts_with("closed because a frame did not")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_store_waits_no_more_is_read_than_is_being_taken() {
     let (open, gate) = watch::channel(false);
     let edge = edge_on(each(|peer| Peer { in_flight: 4, ..peer }), Timings::default(), vec![plain("default")], move |store| {

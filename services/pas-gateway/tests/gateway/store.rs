@@ -250,6 +250,7 @@ async fn a_shadow_report_lists_what_to_mend_before_the_feed_is_live() {
         unmapped,
         [("admission-method", "PV1-4", "EMER", 2), ("admission-method", "PV1-4", "(text of 24 characters)", 1), ("class", "PV1-2", "DAY CASE!", 1),]
     );
+    assert!(report.notes.iter().any(|note| note.starts_with("quirks are counted from 20")), "{:?}", report.notes);
     assert!(report.notes.iter().any(|note| note.contains("the least that would have been")), "{:?}", report.notes);
     assert!(report.without_effect.iter().any(|why| why.what.contains("not been opened")), "{:?}", report.without_effect);
     let json = serde_json::to_string(&report).expect("plain");

@@ -4,7 +4,7 @@ use crate::edge::{edge_on, plain};
 use crate::world::*;
 use hearthline_interop::hl7v2::AckCode;
 use hearthline_pas_gateway::mllp::{Timings, listener::Port};
-use hearthline_pas_gateway::{Listener, peer::Tls};
+use hearthline_pas_gateway::{Listener, Peer, peer::Tls};
 use hearthline_runtime::mllp_client::{MllpClient, Outcome, Target};
 use hearthline_runtime::tls::{self, Pair};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
@@ -93,6 +93,25 @@ async fn where_a_certificate_is_asked_for_only_those_of_the_authority_are_let_in
     let refused = || edge.gateway.connections().into_iter().filter(|c| c.state.starts_with("TLS was not agreed on") && c.advice.is_some()).count();
     until("both are on record", || async { refused() == 2 }).await;
     assert_eq!(edge.world.rows().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_of_a_peer_come_with_a_certificate_of_its_own_only() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let named = peers().into_iter().map(|peer| Peer { client_names: vec![format!("pas.{}.example", peer.name)], ..peer }).collect();
+    let edge = edge_on(named, Timings::default(), vec![ours.listener(Some(theirs.ca()))], |store| store).await;
+    let mut sender = client(edge.addresses[0].port(), &ours.ca(), Some(&theirs.sign("pas.southampton.example")));
+    let another = Adt { facility: "RHU", ..Adt::new("A01", "C1", &number(1)) }.write();
+    let outcome = sender.send(&another, "C1").await;
+    let Outcome::Refused { code, text, error_code } = outcome else { panic!("{outcome:?}") };
+    assert_eq!((code, error_code.as_deref()), (AckCode::ApplicationReject, Some("103")));
+    assert!(text.is_some_and(|text| text.contains("MSH-4") && text.contains("certificate")));
+    // Nor is the connection the other's, whatever its size.
+    let report = edge.connection();
+    assert_eq!((report.peer, crate::edge::quirks(&edge.connection())), (None, vec![("other_certificate", 1)]));
+    let own = Adt::new("A01", "C2", &number(1)).write();
+    assert_eq!(sender.send(&own, "C2").await, Outcome::Accepted { code: AckCode::ApplicationAccept });
+    assert_eq!(edge.connection().peer.as_deref(), Some("southampton"));
 }
 
 #[tokio::test]
