@@ -230,14 +230,14 @@ impl Gateway {
         let rows = self
             .kernel
             .store
-            .query(&format!("select day, {SEALED}, traceparent, peer from inbox where id = $1 and state = $2"), &[id.into(), HELD.into()])
+            .query(&format!("select day, {SEALED}, traceparent, peer, received_at from inbox where id = $1 and state = $2"), &[id.into(), HELD.into()])
             .await?;
         let Some(row) = rows.first() else { return Ok(None) };
         let Some(sealed) = row.opt_blob(1) else { return Ok(None) };
         // Its day is over; the row goes with the sweep.
         let Some(raw) = self.unseal(id, row.text(0), sealed).await? else { return Ok(None) };
         // Where its peer is configured no longer, nothing may be made of it.
-        Ok(self.open_row(lasting, id, row.text(3), raw, row.opt_text(2)).ok())
+        Ok(self.open_row(lasting, (id, row.int(4)), row.text(3), raw, row.opt_text(2)).ok())
     }
 
     /// A message as sealed under its day's key; none where the day is over.
@@ -253,10 +253,17 @@ impl Gateway {
     }
 
     /// Reads a message that was accepted before; the error says why nothing can be made of it now.
-    pub(crate) fn open_row(&self, lasting: &Lasting, id: [u8; 16], peer: &str, raw: Bytes, traceparent: Option<&str>) -> Result<OpenRow, &'static str> {
+    pub(crate) fn open_row(
+        &self,
+        lasting: &Lasting,
+        (id, received_at): ([u8; 16], i64),
+        peer: &str,
+        raw: Bytes,
+        traceparent: Option<&str>,
+    ) -> Result<OpenRow, &'static str> {
         let peer = self.peers.iter().find(|known| known.name == peer).ok_or("its peer is configured no longer")?;
         let message = peer.parse(&raw).map_err(|_| "it cannot be read any more")?;
-        let reading = reading::read_by(&message, peer, self.profile(peer)).map_err(|refusal| refusal.text)?;
+        let reading = reading::read_received(&message, peer, self.profile(peer), Some(received_at)).map_err(|refusal| refusal.text)?;
         let keys = self.keys(lasting, &reading);
         drop(message);
         Ok(OpenRow { id, raw, reading, keys, traceparent: traceparent.map(str::to_owned) })

@@ -274,7 +274,7 @@ impl<'g> Run<'g> {
                 Some(sealed) => self.gateway.unseal(id, row.text(2), sealed).await?,
                 None => None,
             };
-            let opened = raw.ok_or("its day is over").and_then(|raw| self.gateway.open_row(lasting, id, row.text(5), raw, row.opt_text(4)));
+            let opened = raw.ok_or("its day is over").and_then(|raw| self.gateway.open_row(lasting, (id, row.int(9)), row.text(5), raw, row.opt_text(4)));
             match opened {
                 Ok(open) => rows.push(Row {
                     open,

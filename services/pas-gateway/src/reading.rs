@@ -9,8 +9,8 @@ use crate::national::Item;
 use crate::peer::Peer;
 use crate::profile::{EmergencyA01, Profile};
 use hearthline_interop::hl7v2::{
-    AckCode, Adt, ErrorCode, ErrorDetail, ErrorLocation, Hl7Time, Hl7TimeError, Message, PatientClass, PatientIdentifier, Precision, ProcessingId, Trigger,
-    VisitTime, Zone,
+    AckCode, Adt, ErrorCode, ErrorDetail, ErrorLocation, Hl7Time, Hl7TimeError, Message, PatientClass, PatientIdentifier, Precision, ProcessingId, TimeSource,
+    Trigger, VisitTime, Zone,
 };
 use hearthline_nhs::{ArrivalMode, DateOfBirth, NhsNumber, NhsNumberStatus, OdsCode, Postcode, Sctid};
 use jiff::civil::Date;
@@ -261,6 +261,11 @@ pub fn environment(message: &Message<'_>, live_only: bool) -> Result<(), Refusal
 
 /// Reads a message of a peer, whatever facility it names, by a profile.
 pub fn read_by(message: &Message<'_>, peer: &Peer, profile: &Profile) -> Result<Reading, Refusal> {
+    read_received(message, peer, profile, None)
+}
+
+/// The same of a message that was received then, in µs: it says which hour is meant where the clocks show one twice.
+pub fn read_received(message: &Message<'_>, peer: &Peer, profile: &Profile, received_at: Option<i64>) -> Result<Reading, Refusal> {
     use AckCode::{ApplicationError as Ae, ApplicationReject as Ar};
     let adt = Adt::of(message);
     if !adt.is_adt() {
@@ -272,8 +277,9 @@ pub fn read_by(message: &Message<'_>, peer: &Peer, profile: &Profile) -> Result<
         return Err(Refusal::of(Ae, ErrorCode::DataType, ("MSH", Some(10)), text));
     }
     let wall = wall_clock(peer, profile);
+    let clock = Clock { wall: wall.as_ref(), received_at };
     let at = match adt.visit_time() {
-        Some(time) => moment(&time, peer, profile, wall.as_ref()),
+        Some(time) => moment(&time, peer, profile, clock),
         None => return Err(Refusal::of(Ae, ErrorCode::DataType, ("EVN", Some(2)), "no field holds a readable time of the event")),
     };
     let coded = Coded { message, profile };
@@ -313,7 +319,7 @@ pub fn read_by(message: &Message<'_>, peer: &Peer, profile: &Profile) -> Result<
         matter,
         patient,
         at,
-        order: order(&adt, wall.as_ref()),
+        order: order(&adt, clock),
         nhs_number_status: status.map(|s| s.code().to_owned()).unwrap_or_default(),
     })
 }
@@ -577,16 +583,35 @@ fn parsed<'m>(raw: &'m str, wall: Option<&TimeZone>) -> Result<Hl7Time<'m>, Hl7T
     wall.map_or_else(|| Hl7Time::parse(raw), |wall| Hl7Time::parse_in(raw, wall))
 }
 
+/// The wall clock and the receipt by which the times of events are read. PV1-44 is read by the wall clock alone: it names the visit, in
+/// messages of any day.
+#[derive(Clone, Copy)]
+struct Clock<'z> {
+    wall: Option<&'z TimeZone>,
+    received_at: Option<i64>,
+}
+
+impl Clock<'_> {
+    fn read<'m>(&self, raw: &'m str) -> Result<Hl7Time<'m>, Hl7TimeError> {
+        let time = parsed(raw, self.wall)?;
+        Ok(self.received_at.map_or(time, |received_at| time.as_received(received_at, self.wall)))
+    }
+}
+
 /// A time without a time of day would come before everything else of its day.
-fn order(adt: &Adt<'_>, wall: Option<&TimeZone>) -> Order {
+fn order(adt: &Adt<'_>, clock: Clock<'_>) -> Order {
     let exact = |field: hearthline_interop::hl7v2::Field<'_>| {
-        field.component(1).code().and_then(|raw| parsed(raw, wall).ok().filter(|t| t.precision > Precision::Day).map(|t| t.instant_us))
+        field.component(1).code().and_then(|raw| clock.read(raw).ok().filter(|t| t.precision > Precision::Day).map(|t| t.instant_us))
     };
     Order { occurred_us: exact(adt.evn(6)), recorded_us: exact(adt.evn(2)), sent_us: exact(adt.msh(7)) }
 }
 
-fn moment(time: &VisitTime<'_>, peer: &Peer, profile: &Profile, wall: Option<&TimeZone>) -> Moment {
-    let time = parsed(time.time.raw, wall).unwrap_or(time.time);
+fn moment(time: &VisitTime<'_>, peer: &Peer, profile: &Profile, clock: Clock<'_>) -> Moment {
+    let read = match time.source {
+        TimeSource::Admitted | TimeSource::ExpectedAdmission => parsed(time.time.raw, clock.wall),
+        TimeSource::Discharged | TimeSource::EventOccurred | TimeSource::EventRecorded | TimeSource::MessageSent => clock.read(time.time.raw),
+    };
+    let time = read.unwrap_or(time.time);
     let zone = match time.zone {
         Zone::EuropeLondon => zone_name(peer, profile).to_owned(),
         Zone::Stated { offset_minutes } => {

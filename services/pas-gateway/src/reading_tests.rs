@@ -170,3 +170,18 @@ fn signals_of_a_death_that_contradict_each_other_are_nobodys_death() {
     assert_eq!(doubtful.matter, Matter::Nothing(DEATH_CONTRADICTED));
     assert!(!died("|N").patient.death_contradicted);
 }
+
+#[test]
+fn what_is_told_of_in_the_hour_that_comes_twice_is_in_order_by_its_receipt() {
+    let read = |trigger: &str, shown: &str, received: &str| {
+        let text = adt(trigger, "PID|1||1^^^RHM^MR\rPV1|1|I").replace("20260301120000", shown);
+        let message = Message::parse(text.as_bytes()).expect("readable");
+        let received = received.parse::<jiff::Timestamp>().expect("an instant").as_microsecond();
+        read_received(&message, &peers()[0], &itk(), Some(received)).expect("taken")
+    };
+    let admitted = read("A01", "20261025015000", "2026-10-25T00:50:01Z");
+    let left = read("A03", "20261025011000", "2026-10-25T01:10:01Z");
+    assert_eq!(left.order.key().0 - admitted.order.key().0, 20 * 60 * 1_000_000);
+    assert_eq!(left.at.at_us - admitted.at.at_us, 20 * 60 * 1_000_000);
+    assert!(left.at.ambiguous && admitted.at.ambiguous);
+}

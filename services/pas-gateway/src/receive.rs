@@ -53,7 +53,7 @@ impl Gateway {
                 return Ok(Some(unreadable(text)));
             }
         };
-        let judged = self.look_at(&message, at);
+        let judged = self.look_at(&message, at, received_at);
         let (peer, reading) = match judged {
             Judged::Accepted(peer, reading) => (peer, reading),
             Judged::Refused(peer, refusal) => {
@@ -96,14 +96,14 @@ impl Gateway {
     }
 
     /// The peer, and the reading or why there is none.
-    fn look_at(&self, message: &Message<'_>, at: &Arrival) -> Judged<'_> {
+    fn look_at(&self, message: &Message<'_>, at: &Arrival, received_at: i64) -> Judged<'_> {
         let named = self.named(message, at);
         if let Err(refusal) = reading::environment(message, self.live) {
             return Judged::Refused(named.ok(), refusal);
         }
         match named {
             Err(refusal) => Judged::Refused(None, refusal),
-            Ok(peer) => match reading::read_by(message, peer, self.profile(peer)) {
+            Ok(peer) => match reading::read_received(message, peer, self.profile(peer), Some(received_at)) {
                 Ok(reading) => Judged::Accepted(peer, Box::new(reading)),
                 Err(refusal) => Judged::Refused(Some(peer), refusal),
             },

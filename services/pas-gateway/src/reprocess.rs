@@ -52,6 +52,7 @@ struct Stored {
     day: String,
     sealed: Option<bytes::Bytes>,
     traceparent: Option<String>,
+    received_at: i64,
 }
 
 impl Gateway {
@@ -63,7 +64,8 @@ impl Gateway {
             Answer::VersionConflict { .. } | Answer::Claimed(_) | Answer::Fenced(_) => return Err(NotNow::Other("an audit row was not taken".to_owned())),
         }
         let lasting = Lasting::open(&self.kernel.composer.keyring).await?;
-        let head = format!("select id, peer, control_id, kind, state, why, effect, day, {SEALED}, traceparent from inbox where outgoing = 0 and id");
+        let head =
+            format!("select id, peer, control_id, kind, state, why, effect, day, {SEALED}, traceparent, received_at from inbox where outgoing = 0 and id");
         let ids = &ids[..ids.len().min(SELECTION_MAX)];
         let rows = query_among(self.kernel.store.as_ref(), &head, &[], ids, "order by occurred_at, seq").await?;
         // Of a dry run: visits as they would stand.
@@ -84,6 +86,7 @@ impl Gateway {
                 day: row.text(7).to_owned(),
                 sealed: row.opt_blob(8).cloned(),
                 traceparent: row.opt_text(9).map(str::to_owned),
+                received_at: row.int(10),
             };
             if let Visible::Of(peers) = visible
                 && !peers.contains(&stored.row.peer)
@@ -120,7 +123,7 @@ impl Gateway {
         let Some(raw) = self.bytes_of(row.id, &stored.day, stored.sealed.as_ref()).await? else {
             return Ok(Err("its key is destroyed".to_owned()));
         };
-        let opened = self.open_row(lasting, row.id, &row.peer, raw, stored.traceparent.as_deref());
+        let opened = self.open_row(lasting, (row.id, stored.received_at), &row.peer, raw, stored.traceparent.as_deref());
         match opened {
             Ok(open) if self.mode(&open.reading.peer).await? == Mode::Shadow => Ok(Err("its peer is in shadow".to_owned())),
             opened => Ok(opened.map_err(str::to_owned)),

@@ -9,13 +9,18 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
 
-use super::time::{Clock, instant_in};
+use super::time::{Clock, instant_in, later_in};
 
 static LONDON: LazyLock<London> = LazyLock::new(|| London::of(TimeZone::get("Europe/London").expect("the time zone database is compiled in")));
 
 /// As [`instant_in`] for Europe/London.
 pub(super) fn instant(local: DateTime) -> Option<(i64, Clock)> {
     LONDON.unique(local).map_or_else(|| instant_in(&LONDON.zone, local), |instant_us| Some((instant_us, Clock::Unique)))
+}
+
+/// As [`later_in`] for Europe/London.
+pub(super) fn later(earlier_us: i64) -> Option<i64> {
+    later_in(&LONDON.zone, earlier_us)
 }
 
 struct London {

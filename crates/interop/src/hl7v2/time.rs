@@ -1,10 +1,11 @@
 //! HL7 times: `YYYY[MM[DD[HH[MM[SS[.S…]]]]]][±ZZZZ]`.
 //!
 //! A time without an offset is the wall clock of Europe/London. On the last Sunday of October one hour happens twice:
-//! the first (summer time) is taken and the reading says so. On the last Sunday of March one hour does not happen: the
+//! the first (summer time) is taken, unless the receipt tells better, and the reading says so. On the last Sunday of March one hour does not happen: the
 //! clock is moved forward by the hour and the reading says so. A date of birth is never read through here: it has no
 //! instant.
 
+use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 
@@ -47,7 +48,7 @@ pub enum Zone {
 pub enum Clock {
     /// Exactly one.
     Unique,
-    /// Two, when the clocks go back; the earlier was taken.
+    /// Two, when the clocks go back; the earlier was taken unless [`Hl7Time::as_received`] knows better.
     Ambiguous,
     /// None, when the clocks go forward; the time after the gap was taken.
     Nonexistent,
@@ -118,6 +119,16 @@ impl<'m> Hl7Time<'m> {
         Ok(Self { raw, instant_us, precision, zone, clock })
     }
 
+    /// The same, told of in a message that was received then: of two instants the later, where it had come by then and was not long ago.
+    /// Messages are sent soon after what they tell of, and never before. `wall` is London's where there is none.
+    pub fn as_received(self, received_us: i64, wall: Option<&TimeZone>) -> Self {
+        const SKEW_US: i64 = 5 * 60 * 1_000_000;
+        const SOON_US: i64 = 6 * 3_600 * 1_000_000;
+        let is_recent = |later: &i64| (*later - SKEW_US..*later + SOON_US).contains(&received_us);
+        let later = if self.is_ambiguous() { wall.map_or_else(|| london::later(self.instant_us), |wall| later_in(wall, self.instant_us)) } else { None };
+        Self { instant_us: later.filter(is_recent).unwrap_or(self.instant_us), ..self }
+    }
+
     /// Whether the wall clock names two instants.
     pub fn is_ambiguous(&self) -> bool {
         self.clock == Clock::Ambiguous
@@ -139,6 +150,12 @@ pub(super) fn instant_in(zone: &TimeZone, local: DateTime) -> Option<(i64, Clock
         AmbiguousOffset::Gap { .. } => Clock::Nonexistent,
     };
     Some((ambiguous.compatible().ok()?.as_microsecond(), clock))
+}
+
+/// The later of the two instants at which a zone's wall clock shows what it shows at the earlier.
+pub(super) fn later_in(zone: &TimeZone, earlier_us: i64) -> Option<i64> {
+    let shown = zone.to_datetime(Timestamp::from_microsecond(earlier_us).ok()?);
+    Some(zone.to_ambiguous_timestamp(shown).later().ok()?.as_microsecond())
 }
 
 fn instant_at(offset_minutes: i32, local: DateTime) -> Option<(i64, Clock)> {
@@ -205,6 +222,28 @@ mod tests {
     fn utc(raw: &str) -> String {
         let time = Hl7Time::parse(raw).expect("a time");
         jiff::Timestamp::from_microsecond(time.instant_us).expect("in range").to_string()
+    }
+
+    #[test]
+    fn of_a_time_that_is_shown_twice_the_receipt_says_which() {
+        let new_york = TimeZone::get("America/New_York").expect("a zone");
+        let us = |instant: &str| instant.parse::<Timestamp>().expect("an instant").as_microsecond();
+        for (raw, received, wall, expected) in [
+            ("20251026015000", "2025-10-26T00:50:30Z", None, "2025-10-26T00:50:00Z"),
+            ("20251026011000", "2025-10-26T01:10:05Z", None, "2025-10-26T01:10:00Z"),
+            // Not yet, but for a clock that is a little slow.
+            ("20251026011000", "2025-10-26T01:04:00Z", None, "2025-10-26T00:10:00Z"),
+            ("20251026011000", "2025-10-26T01:06:00Z", None, "2025-10-26T01:10:00Z"),
+            // Sent again the day after: nothing tells which.
+            ("20251026011000", "2025-10-27T01:10:00Z", None, "2025-10-26T00:10:00Z"),
+            ("20251026031000", "2025-10-26T03:10:00Z", None, "2025-10-26T03:10:00Z"),
+            ("20251026011000+0100", "2025-10-26T01:10:05Z", None, "2025-10-26T00:10:00Z"),
+            ("20251102011000", "2025-11-02T06:10:05Z", Some(&new_york), "2025-11-02T06:10:00Z"),
+        ] {
+            let time = wall.map_or_else(|| Hl7Time::parse(raw), |wall| Hl7Time::parse_in(raw, wall)).expect("a time");
+            let received = time.as_received(us(received), wall);
+            assert_eq!((received.instant_us, received.clock), (us(expected), time.clock), "{raw}");
+        }
     }
 
     #[test]
