@@ -133,7 +133,9 @@ fn check(name: &str, source: &[u8], output: &[u8]) {
     assert_eq!(shared(&text, &plain), Vec::<String>::new(), "{name}: words of free text are left");
     let shape = |message: &Message<'_>| message.segments().map(|s| (s.id().to_owned(), s.raw().chars().count())).collect::<Vec<_>>();
     assert_eq!(shape(&before), shape(&after), "{name}: the shape changed");
-    for place in ["MSH-9", "MSH-12", "PID-8", "PV1-2"] {
+    // A line that begins no segment is replaced whole.
+    let is_torn = |place: &str| before.segments().any(|s| place.starts_with(s.id()) && s.raw().contains(['\r', '\n']));
+    for place in ["MSH-9", "MSH-12", "PID-8", "PV1-2"].into_iter().filter(|place| !is_torn(place)) {
         let path = hearthline_interop::hl7v2::Path::parse(place).expect("a path");
         if !words(before.value(&path).text().unwrap_or_default()).any(|word| person.contains(&word)) {
             assert!(before.value(&path) == after.value(&path), "{name}: {place} changed");
