@@ -265,12 +265,13 @@ impl Gateway {
         let who = who(keys.person, keys.born, known);
         let mut verdict = match &reading.matter {
             Matter::Nothing(why) => Verdict::row(IGNORED, why),
-            Matter::Merge => return on_merge(lasting, reading, keys, known),
+            Matter::Merge => on_merge(lasting, reading, keys, known),
             Matter::Person => on_person(lasting, reading, known, who),
             Matter::Visit(_) => on_visit(lasting, reading, keys, known, visit, who),
         };
         if let Who::Resident { id, .. } = who
             && !verdict.is_anothers
+            && !matches!(reading.matter, Matter::Merge)
         {
             verdict.resident = Some(id);
             if matches!(reading.matter, Matter::Visit(_)) {
@@ -279,6 +280,9 @@ impl Gateway {
         }
         if reading.patient.death_contradicted {
             verdict.note(DEATH_CONTRADICTED);
+        }
+        for field in &reading.unread {
+            verdict.note(field);
         }
         verdict
     }

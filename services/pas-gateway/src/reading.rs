@@ -9,8 +9,8 @@ use crate::national::Item;
 use crate::peer::Peer;
 use crate::profile::{EmergencyA01, Profile};
 use hearthline_interop::hl7v2::{
-    AckCode, Adt, ErrorCode, ErrorDetail, ErrorLocation, Hl7Time, Hl7TimeError, Message, PatientClass, PatientIdentifier, Precision, ProcessingId, TimeSource,
-    Trigger, VisitTime, Zone,
+    AckCode, Adt, ErrorCode, ErrorDetail, ErrorLocation, Field, Hl7Time, Hl7TimeError, Message, PatientClass, PatientIdentifier, Precision, ProcessingId,
+    TimeSource, Trigger, VisitTime, Zone,
 };
 use hearthline_nhs::{ArrivalMode, DateOfBirth, NhsNumber, NhsNumberStatus, OdsCode, Postcode, Sctid};
 use jiff::civil::Date;
@@ -176,6 +176,8 @@ pub struct Reading {
     pub at: Moment,
     pub order: Order,
     pub nhs_number_status: String,
+    /// Which fields were passed over because they do not hold what they should; for the row.
+    pub unread: Vec<&'static str>,
 }
 
 /// A visit's name within its facility; personal, in memory only.
@@ -317,6 +319,7 @@ pub fn read_received(message: &Message<'_>, peer: &Peer, profile: &Profile, rece
         merged: merges.iter().map(|merge| Merged::of(merge, profile)).collect(),
         destination: coded.national(Item::DischargeDestination),
         matter,
+        unread: unread(&adt, &patient, wall.as_ref()),
         patient,
         at,
         order: order(&adt, clock),
@@ -583,6 +586,26 @@ fn parsed<'m>(raw: &'m str, wall: Option<&TimeZone>) -> Result<Hl7Time<'m>, Hl7T
     wall.map_or_else(|| Hl7Time::parse(raw), |wall| Hl7Time::parse_in(raw, wall))
 }
 
+/// Names fields and never values.
+fn unread(adt: &Adt<'_>, patient: &Patient, wall: Option<&TimeZone>) -> Vec<&'static str> {
+    let is_no_time = |field: Field<'_>| field.component(1).code().is_some_and(|raw| parsed(raw, wall).is_err());
+    let is_no_death = adt.pid(29).component(1).code().is_some_and(|raw| parsed(raw, wall).is_err() && DateOfBirth::parse(raw).is_err());
+    [
+        ("MSH-7 holds no time", is_no_time(adt.msh(7))),
+        ("EVN-2 holds no time", is_no_time(adt.evn(2))),
+        ("EVN-6 holds no time", is_no_time(adt.evn(6))),
+        ("PV1-44 holds no time", is_no_time(adt.pv1(44))),
+        ("PV1-45 holds no time", is_no_time(adt.pv1(45))),
+        ("PV2-8 holds no time", is_no_time(adt.pv2(8))),
+        ("PID-29 holds no time", is_no_death),
+        ("PID-7 holds no date of birth", adt.pid(7).component(1).code().is_some() && patient.date_of_birth.is_none()),
+        ("the check digit of the NHS number is wrong (PID-3, PID-2)", patient.nhs_number.is_none() && !adt.nhs_number_candidates().is_empty()),
+    ]
+    .into_iter()
+    .filter_map(|(text, is_so)| is_so.then_some(text))
+    .collect()
+}
+
 /// The wall clock and the receipt by which the times of events are read. PV1-44 is read by the wall clock alone: it names the visit, in
 /// messages of any day.
 #[derive(Clone, Copy)]
@@ -600,9 +623,8 @@ impl Clock<'_> {
 
 /// A time without a time of day would come before everything else of its day.
 fn order(adt: &Adt<'_>, clock: Clock<'_>) -> Order {
-    let exact = |field: hearthline_interop::hl7v2::Field<'_>| {
-        field.component(1).code().and_then(|raw| clock.read(raw).ok().filter(|t| t.precision > Precision::Day).map(|t| t.instant_us))
-    };
+    let exact =
+        |field: Field<'_>| field.component(1).code().and_then(|raw| clock.read(raw).ok().filter(|t| t.precision > Precision::Day).map(|t| t.instant_us));
     Order { occurred_us: exact(adt.evn(6)), recorded_us: exact(adt.evn(2)), sent_us: exact(adt.msh(7)) }
 }
 

@@ -185,3 +185,16 @@ fn what_is_told_of_in_the_hour_that_comes_twice_is_in_order_by_its_receipt() {
     assert_eq!(left.at.at_us - admitted.at.at_us, 20 * 60 * 1_000_000);
     assert!(left.at.ambiguous && admitted.at.ambiguous);
 }
+
+#[test]
+fn fields_that_do_not_hold_what_they_should_are_named_and_their_values_are_not() {
+    let pv1_44 = format!("PV1|1|I{}20261399", "|".repeat(42));
+    let text = adt("A01", &format!("PID|1||9990000019^^^NHS^NH||||19381399\r{pv1_44}")).replace("EVN||20260301120000", "EVN||NOTADATE");
+    let read = reading(&text).expect("taken");
+    assert_eq!(
+        read.unread,
+        ["EVN-2 holds no time", "PV1-44 holds no time", "PID-7 holds no date of birth", "the check digit of the NHS number is wrong (PID-3, PID-2)"]
+    );
+    let right = adt("A01", "PID|1||9990000018^^^NHS^NH||||19380412\rPV1|1|I");
+    assert!(reading(&right).expect("taken").unread.is_empty());
+}

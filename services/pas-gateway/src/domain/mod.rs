@@ -2,7 +2,6 @@
 //!
 //! Pure: no clock, no randomness, no input or output; nothing here holds a name or a number of a patient.
 
-pub mod aliases;
 pub mod course;
 pub mod decide;
 pub mod events;

@@ -7,14 +7,6 @@ pub enum Rejection {
     NotOpened,
     #[error("it says nothing new of the visit")]
     NothingNew,
-    /// A42 or A45 between two numbers of one visit, or back along a chain of merges.
-    #[error("a merge cycle: the two visits are one already")]
-    OneVisit,
-    /// A34, A40 or A47 whose identifier goes into one that went into it before.
-    #[error("a merge cycle: the identifier that stays was merged into the one that goes")]
-    MergeCycle,
-    #[error("a merge of an identifier with itself")]
-    MergeWithItself,
 }
 
 impl Rejection {
@@ -23,9 +15,6 @@ impl Rejection {
         match self {
             Rejection::NotOpened => "its visit has not been opened here",
             Rejection::NothingNew => "it says nothing new of the visit",
-            Rejection::OneVisit => "a merge cycle: the two visits are one already",
-            Rejection::MergeCycle => "a merge cycle: the identifier that stays was merged into the one that goes",
-            Rejection::MergeWithItself => "a merge of an identifier with itself",
         }
     }
 }

@@ -344,3 +344,14 @@ async fn a_registration_and_an_admission_that_race_come_to_the_same_whichever_is
         assert_eq!(timers, 0, "{when:?}: the look is over");
     }
 }
+
+#[tokio::test]
+async fn a_row_says_which_field_could_not_be_read() {
+    let world = World::new(Environment::Test).await;
+    let gateway = world.gateway();
+    consume(&gateway, &world.registration(RESIDENT, &number(1), "1938-04-12", None).await).await;
+    let message = Adt { born: "19381399", ..Adt::new("A01", "1", &number(1)) }.write();
+    let message = String::from_utf8(message).expect("ascii").replace("EVN||20260301101500", "EVN||NOTADATE");
+    take(&gateway, message.as_bytes()).await;
+    assert_eq!(world.rows().await, [("interpreted".to_owned(), "EVN-2 holds no time; PID-7 holds no date of birth".to_owned())]);
+}
