@@ -657,6 +657,8 @@ pub(crate) fn table(answer: &Value, list: &str, columns: &[&str]) -> String {
     let cell = |v: &Value| match v {
         Value::Null => "-".to_owned(),
         Value::String(s) => s.clone(),
+        Value::Array(items) if items.is_empty() => "-".to_owned(),
+        Value::Array(items) if items.iter().all(Value::is_string) => items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
     };
     let widths: Vec<usize> = columns.iter().map(|c| rows.iter().map(|r| cell(&r[*c]).chars().count()).chain([c.len()]).max().unwrap_or(0)).collect();

@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use hearthline_contracts::envelope::Environment;
 use hearthline_eventing::recover::{self, Report};
 use hearthline_eventing::{Kernel, View, Workers};
-use hearthline_runtime::admin::AdminFile;
+use hearthline_runtime::admin::{AdminFile, Listening};
 use hearthline_runtime::auth::{Grant, Issuer, KeySource, Role, Verifier, VerifierOptions};
 use hearthline_runtime::config::{AuthKeys, Config, MailTls};
 use hearthline_runtime::connect::{Backend, Connected, Servers};
@@ -199,12 +199,14 @@ pub async fn start(config: &Config, telemetry: &Arc<Telemetry>, sandbox: bool, o
             Grant { subject: "operator of this folder".to_owned(), role: Role::Operator, org: config.controller_ods.clone(), home: None, session: true };
         issuer.token(&grant, SystemTime::now(), ADMIN_TOKEN)
     });
+    let takes_tls = |name: &str| config.mllp.listeners.iter().any(|listener| listener.name == name && listener.tls.is_some());
     let admin = AdminFile {
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at_us: hearthline_eventing::now_us(),
         http,
         mllp,
+        listeners: listeners.iter().map(|(name, address)| (name.clone(), Listening { address: *address, tls: takes_tls(name) })).collect(),
         token: token.transpose()?,
     };
     admin.write(folder.path())?;

@@ -11,7 +11,8 @@
 use crate::activity::{self, Memory, Terms};
 use crate::domain::feed::{Feed, FeedEvent, Gap, GapCause, Heard, follow, told};
 use crate::domain::rhythm::{DAY_US, MINUTE_US};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, RECEIVED, SHADOW};
+use crate::inbox::ATTEMPTS_MAX;
 use crate::peer::{Mode, Peer};
 use crate::wire;
 use hearthline_eventing::timers::Due;
@@ -33,18 +34,14 @@ const FEED: &str = "feed";
 const LOOK_EVERY_US: i64 = MINUTE_US;
 /// Messages handed over in one unit.
 const RELEASE_ROWS: usize = 500;
-const ATTEMPTS_MAX: u32 = 8;
-/// States of the inbox that this file names.
-const SHADOW: &str = "shadow";
-const RECEIVED: &str = "received";
 
 /// What an operator asked for cannot be.
 #[derive(Debug, thiserror::Error)]
 pub enum FeedRefused {
     #[error("no peer is configured under the name {0:?}: `[[mllp.peer]]` lists them")]
     UnknownPeer(String),
-    #[error("the feed has no open gap {0}: `hearthline pas feeds` lists them")]
-    UnknownGap(String),
+    #[error("the feed has no open gap of this id: `hearthline pas gaps list` shows those that there are")]
+    UnknownGap,
     #[error("the gap's end {until} must lie after its beginning {from}, and neither in the future")]
     NotAPeriod { from: Timestamp, until: Timestamp },
     #[error("the gap would begin at {from}, before the {days} days within which this feed can still be filled: nothing would ever wait for it")]
@@ -256,10 +253,9 @@ impl Gateway {
     #[expect(clippy::too_many_arguments, reason = "each is said by the operator")]
     pub async fn close_gap(&self, peer: &str, gap_id: &str, until: Option<i64>, filled: bool, by: &Caller, why: &str, now: i64) -> Result<(), FeedRefused> {
         let peer = self.peer(peer)?;
-        let unknown = || FeedRefused::UnknownGap(gap_id.to_owned());
-        let id = *uuid::Uuid::parse_str(gap_id).map_err(|_| unknown())?.as_bytes();
+        let id = *uuid::Uuid::parse_str(gap_id).map_err(|_| FeedRefused::UnknownGap)?.as_bytes();
         self.act(peer, by, "close_feed_gap", why, now, |feed| {
-            let gap = feed.gap(id).ok_or_else(unknown)?;
+            let gap = feed.gap(id).ok_or(FeedRefused::UnknownGap)?;
             let until = until.or(gap.until).unwrap_or(now);
             if until <= gap.from || until > now {
                 return Err(FeedRefused::NotAPeriod { from: time(gap.from), until: time(until) });

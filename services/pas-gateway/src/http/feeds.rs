@@ -18,7 +18,7 @@ impl From<FeedRefused> for Problem {
     fn from(refused: FeedRefused) -> Self {
         let said = refused.to_string();
         match refused {
-            FeedRefused::UnknownPeer(_) | FeedRefused::UnknownGap(_) => not_found(),
+            FeedRefused::UnknownPeer(_) | FeedRefused::UnknownGap => not_found().detail(said),
             FeedRefused::NotAPeriod { .. } | FeedRefused::TooOld { .. } | FeedRefused::NotYet { .. } => invalid_field("from", said),
             FeedRefused::AlreadyLive => rejected("already_live", said),
             FeedRefused::AlreadyShadow => rejected("already_shadow", said),
@@ -36,6 +36,8 @@ pub(super) struct Peers {
 struct PeerStatus {
     name: String,
     facility: String,
+    /// What else MSH-4 may say.
+    sending_facilities: Vec<String>,
     listener: String,
     profile: String,
     /// From this day on visits of strangers at care-home addresses are kept, without a person.
@@ -57,6 +59,7 @@ pub(super) async fn peers(Extract(state): Extract<State>, caller: Caller) -> Res
         peers.push(PeerStatus {
             name: peer.name.clone(),
             facility: peer.facility_ods.to_string(),
+            sending_facilities: peer.sending_facilities.clone(),
             listener: peer.listener.clone(),
             profile: peer.profile.clone(),
             home_level_visits_from: agreement.map(|a| a.from.to_string()),
