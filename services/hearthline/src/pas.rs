@@ -12,12 +12,13 @@ use crate::cli::table;
 use crate::up;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use hearthline_interop::hl7v2::{Scrubber, batch};
+use hearthline_interop::hl7v2::{Charset, Scrubber, batch};
 use hearthline_pas_gateway::peer::Peer;
 use hearthline_pas_gateway::profile::{Profile, ProfileStatus};
 use hearthline_pas_gateway::sheet::spec;
-use hearthline_runtime::config::Config;
+use hearthline_runtime::config::{Config, Finding};
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use uuid::Uuid;
@@ -213,8 +214,8 @@ pub async fn command(config: &Config, command: PasCommand, as_json: bool) -> any
         PasCommand::Spec { peer } => {
             let options = up::hospitals(config);
             let peer = named(&options.peers, &peer)?;
-            let address = options.listeners.iter().find(|l| l.name == peer.listener).map(|l| l.listen.to_string()).unwrap_or_default();
-            print!("{}", spec(peer, Profile::load(&peer.profile)?.as_ref(), &address));
+            let listener = options.listeners.iter().find(|l| l.name == peer.listener).context("a configuration names its listeners")?;
+            print!("{}", spec(peer, Profile::load(&peer.profile)?.as_ref(), listener));
         }
         PasCommand::Load { file, peer, listener } => return load::load(config, &file, peer.as_deref(), listener.as_deref(), as_json).await,
         PasCommand::Connections => {
@@ -282,6 +283,42 @@ pub async fn command(config: &Config, command: PasCommand, as_json: bool) -> any
 
 fn named<'p>(peers: &'p [Peer], name: &str) -> anyhow::Result<&'p Peer> {
     peers.iter().find(|peer| peer.name == name).with_context(|| no_peer(name, &peers.iter().map(|peer| peer.name.as_str()).collect::<Vec<_>>()))
+}
+
+/// What the gateway could not start with.
+pub(crate) fn findings(config: &Config) -> Vec<Finding> {
+    let options = up::hospitals(config);
+    let mut findings = Vec::new();
+    let mut fatal = |key: String, advice: String| findings.push(Finding { key, advice, fatal: true });
+    for (n, peer) in options.peers.iter().enumerate() {
+        if let Some(charset) = peer.charset.as_ref().filter(|charset| Charset::named(charset).is_none()) {
+            fatal(format!("mllp.peer.{n}.charset"), format!("{charset} is none that is known: give it as MSH-18 would, such as 8859/1 or UNICODE UTF-8"));
+        }
+        if let Err(error) = Profile::load(&peer.profile) {
+            fatal(format!("mllp.peer.{n}.profile"), error.to_string());
+        }
+    }
+    let one_port =
+        |a: SocketAddr, b: SocketAddr| a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified());
+    for (n, listener) in options.listeners.iter().enumerate().skip(1) {
+        if let Some(other) = options.listeners[..n].iter().find(|other| one_port(other.listen, listener.listen)) {
+            fatal(format!("mllp.listener.{}.listen", n - 1), format!("{} is the port of listener {} too: give each its own", listener.listen, other.name));
+        }
+        if one_port(config.server.listen, listener.listen) {
+            fatal(format!("mllp.listener.{}.listen", n - 1), format!("{} is the port of server.listen too: give each its own", listener.listen));
+        }
+    }
+    findings
+}
+
+/// Profiles that are files lie beside the configuration that names them.
+pub(crate) fn beside(config: &mut Config, file: &Path) {
+    let Some(folder) = file.parent() else { return };
+    for peer in &mut config.mllp.peers {
+        if !Profile::shipped().iter().any(|(name, _)| *name == peer.profile) {
+            peer.profile = folder.join(&peer.profile).to_string_lossy().into_owned();
+        }
+    }
 }
 
 fn no_peer(name: &str, names: &[&str]) -> String {
@@ -403,4 +440,40 @@ fn escaped(text: &str) -> String {
 fn query(fields: &[(&str, Option<&str>)]) -> String {
     let parts: Vec<String> = fields.iter().filter_map(|(name, value)| Some(format!("{name}={}", escaped((*value)?)))).collect();
     if parts.is_empty() { String::new() } else { format!("?{}", parts.join("&")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hearthline_runtime::config::Sources;
+
+    fn config(text: &str) -> Config {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("hearthline.toml");
+        std::fs::write(&file, text).expect("written");
+        Config::load(&Sources { file: Some(file), ..Sources::default() }).expect("a configuration")
+    }
+
+    #[test]
+    fn what_the_gateway_could_not_start_with_is_found() {
+        let keys = |text: &str| findings(&config(text)).into_iter().map(|found| found.key).collect::<Vec<_>>();
+        let peer = "[[mllp.peer]]\nname = \"a\"\nfacility_ods = \"RN1\"\n";
+        assert_eq!(keys(&format!("{peer}charset = \"8859/1\"\nprofile = \"itk\"")), [""; 0]);
+        assert_eq!(keys(&format!("{peer}charset = \"KLINGON\"\nprofile = \"nope.toml\"")), ["mllp.peer.0.charset", "mllp.peer.0.profile"]);
+        let listener = |name: &str, listen: &str| format!("[[mllp.listener]]\nname = \"{name}\"\nlisten = \"{listen}\"\n");
+        let both = listener("a", "127.0.0.1:2600") + &listener("b", "127.0.0.1:2600");
+        assert_eq!(keys(&both), ["mllp.listener.1.listen"]);
+        assert_eq!(keys(&listener("a", "127.0.0.1:2575")), ["mllp.listener.0.listen"]);
+        assert_eq!(keys(&(listener("a", "127.0.0.1:0") + &listener("b", "127.0.0.1:0"))), [""; 0]);
+    }
+
+    #[test]
+    fn a_profile_that_is_a_file_lies_beside_the_configuration() {
+        let mut config = config(
+            "[[mllp.peer]]\nname = \"a\"\nfacility_ods = \"RN1\"\nprofile = \"a.toml\"\n[[mllp.peer]]\nname = \"b\"\nfacility_ods = \"RN2\"\nprofile = \"itk\"\n\
+             [[mllp.peer]]\nname = \"c\"\nfacility_ods = \"RN3\"\nprofile = \"/c.toml\"\n",
+        );
+        beside(&mut config, Path::new("/etc/hearthline/hearthline.toml"));
+        assert_eq!(config.mllp.peers.iter().map(|peer| peer.profile.as_str()).collect::<Vec<_>>(), ["/etc/hearthline/a.toml", "itk", "/c.toml"]);
+    }
 }

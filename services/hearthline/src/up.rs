@@ -394,7 +394,8 @@ fn watch(supervisor: &mut Supervisor, health: &Arc<Health>, ops: &Ops, telemetry
         let lag = meter.i64_gauge("hearthline.consumer.lag").with_description("Records of a topic that a service has not taken").build();
         let waiting = meter.i64_gauge("hearthline.waiting").with_description("Deliveries open or unconfirmed, timers due, records parked, per service").build();
         let taken = meter.i64_gauge("hearthline.dispositions").with_description("Records by what became of them").build();
-        let silent = meter.i64_gauge("hearthline.feed.silent").with_description("1 while a hospital feed is silent for longer than it ever is").build();
+        let silent =
+            meter.i64_gauge("hearthline.feed.silent").with_description("1 while a hospital feed is silent for longer than was learned of it or agreed").build();
         for turn in 0u64.. {
             for (service, check) in ops.services.iter().zip(&checks) {
                 match service.kernel.store.opened() {

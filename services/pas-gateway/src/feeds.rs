@@ -46,6 +46,8 @@ pub enum FeedRefused {
     NotAPeriod { from: Timestamp, until: Timestamp },
     #[error("the gap would begin at {from}, before the {days} days within which this feed can still be filled: nothing would ever wait for it")]
     TooOld { from: Timestamp, days: u16 },
+    #[error("the gap would overlap one that was declared from {from} and is not closed: close that first")]
+    Overlaps { from: Timestamp },
     #[error("{from} lies in the future: messages since then cannot have been kept")]
     NotYet { from: Timestamp },
     #[error("the feed's messages take effect already")]
@@ -241,7 +243,12 @@ impl Gateway {
             return Err(FeedRefused::TooOld { from: time(from), days: peer.back_fill_days });
         }
         let gap = fresh_id();
-        self.act(peer, by, "declare_feed_gap", why, now, |_| {
+        self.act(peer, by, "declare_feed_gap", why, now, |feed| {
+            let ends_after = |end: Option<i64>, at: i64| end.is_none_or(|end| end > at);
+            let declared = feed.open.iter().filter(|gap| gap.cause == GapCause::Declared);
+            if let Some(gap) = declared.into_iter().find(|gap| ends_after(gap.until, from) && ends_after(until, gap.from)) {
+                return Err(FeedRefused::Overlaps { from: time(gap.from) });
+            }
             let opened = FeedEvent::GapOpened { gap, cause: GapCause::Declared, from, back_fill_until };
             Ok(std::iter::once(opened).chain(until.map(|until| FeedEvent::Resumed { gap, until })).collect())
         })
@@ -426,7 +433,11 @@ fn tell(peer: &Peer, events: &[FeedEvent]) {
     for event in events {
         match *event {
             FeedEvent::GapOpened { from, cause: GapCause::Silence, .. } if is_new => {
-                tracing::warn!(feed, since = stamp(from), "a hospital feed is silent for longer than it ever is: look at the sender and the connection");
+                tracing::warn!(
+                    feed,
+                    since = stamp(from),
+                    "a hospital feed is silent for longer than was learned of it or agreed: look at the sender and the connection"
+                );
             }
             FeedEvent::GapOpened { from, .. } => tracing::info!(feed, since = stamp(from), "a gap of a hospital feed begins"),
             FeedEvent::Resumed { until, .. } => {

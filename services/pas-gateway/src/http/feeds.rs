@@ -19,7 +19,9 @@ impl From<FeedRefused> for Problem {
         let said = refused.to_string();
         match refused {
             FeedRefused::UnknownPeer(_) | FeedRefused::UnknownGap => not_found().detail(said),
-            FeedRefused::NotAPeriod { .. } | FeedRefused::TooOld { .. } | FeedRefused::NotYet { .. } => invalid_field("from", said),
+            FeedRefused::NotAPeriod { .. } | FeedRefused::TooOld { .. } | FeedRefused::Overlaps { .. } | FeedRefused::NotYet { .. } => {
+                invalid_field("from", said)
+            }
             FeedRefused::AlreadyLive => rejected("already_live", said),
             FeedRefused::AlreadyShadow => rejected("already_shadow", said),
             FeedRefused::NotNow(why) => why.into(),
@@ -65,16 +67,21 @@ pub(super) async fn peers(Extract(state): Extract<State>, caller: Caller) -> Res
             home_level_visits_from: agreement.map(|a| a.from.to_string()),
             home_level_visits_purpose: agreement.map(|a| a.purpose.clone()),
             home_level_visits_lawful_basis: agreement.map(|a| a.lawful_basis.clone()),
-            feed: match (&status.last_message_at, &status.silent_since, status.gaps.is_empty()) {
-                (None, ..) => "unheard",
-                (Some(_), Some(_), _) => "silent",
-                (Some(_), None, false) => "gap",
-                (Some(_), None, true) => "speaking",
-            },
+            feed: in_a_word(&status),
             status,
         });
     }
     Ok(Json(Peers { peers }))
+}
+
+/// A gap after which the feed spoke again is of the past, though it may still be filled.
+fn in_a_word(status: &FeedStatus) -> &'static str {
+    match (&status.last_message_at, &status.silent_since, status.gaps.iter().any(|gap| gap.until.is_none())) {
+        (None, ..) => "unheard",
+        (Some(_), Some(_), _) => "silent",
+        (Some(_), None, true) => "gap",
+        (Some(_), None, false) => "speaking",
+    }
 }
 
 #[derive(Deserialize)]
