@@ -17,6 +17,7 @@ mod hospital_kill;
 mod needles;
 mod outward;
 mod page;
+mod pas;
 mod people;
 mod privacy;
 mod recovery;

@@ -99,3 +99,37 @@ async fn another_trusts_feed_does_not_exist_for_an_engineer() {
     assert_eq!(looks[0].int(0), 1);
     hub.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_there_is_said_with_what_there_is_and_a_page_tells_whether_more_follow() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let hub = Running::start(HUB, folder.path(), false).await;
+    admit(&hub, "RHM", "S1").await;
+    admit(&hub, "RHM", "S2").await;
+    admit(&hub, "RHU", "P1").await;
+    hub.settled().await;
+    let ours = engineer(&hub, "RHM");
+    let next = async |limit: u32| ask(&hub, &ours, Method::GET, &format!("/pas/messages?limit={limit}"), None).await.body["next"].clone();
+    assert!(next(1).await.is_i64());
+    assert!(next(2).await.is_null(), "all were shown");
+
+    let unknown = ask(&hub, &ours, Method::GET, "/pas/messages?outcome=bogus", None).await;
+    assert!(unknown.status == 400 && unknown.text.contains("interpreted, held"), "{}", unknown.text);
+    // Nobody's and another trust's are told of alike.
+    let report = async |peer: &str| {
+        let answer = ask(&hub, &ours, Method::GET, &format!("/pas/peers/{peer}/shadow-report"), None).await;
+        (answer.status, answer.body["detail"].as_str().unwrap_or_default().to_owned())
+    };
+    assert_eq!(report("Portsmouth").await, (404, "no peer is called so; there are: Southampton".to_owned()));
+    assert_eq!(report("Nobody").await, report("Portsmouth").await);
+
+    let summary = ask(&hub, &ours, Method::GET, "/pas/summary", None).await;
+    let counted: Vec<(&str, i64)> = summary.body["messages"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|row| (row["peer"].as_str().unwrap_or_default(), row["count"].as_i64().unwrap_or_default()))
+        .collect();
+    assert_eq!(counted, [("Southampton", 2)]);
+    hub.stop().await;
+}

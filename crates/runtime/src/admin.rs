@@ -1,5 +1,6 @@
 //! `admin.json` in the data folder: how commands at the same machine find the process that uses it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -25,9 +26,21 @@ pub struct AdminFile {
     /// Where it takes MLLP frames.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mllp: Option<SocketAddr>,
+    /// Further MLLP listeners by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub listeners: BTreeMap<String, Listening>,
     /// A bearer token for operators' requests from this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+}
+
+/// A listener beside the one that every deployment has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listening {
+    /// Where it takes frames.
+    pub address: SocketAddr,
+    /// Whether it takes them by TLS only.
+    pub tls: bool,
 }
 
 impl fmt::Debug for AdminFile {
@@ -37,6 +50,7 @@ impl fmt::Debug for AdminFile {
             .field("version", &self.version)
             .field("http", &self.http)
             .field("mllp", &self.mllp)
+            .field("listeners", &self.listeners)
             .field("token", &self.token.as_ref().map(|_| "redacted"))
             .finish_non_exhaustive()
     }

@@ -165,6 +165,7 @@ fn create(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::Listening;
 
     #[test]
     fn a_folder_is_made_for_its_owner_only_and_locked_for_one() {
@@ -192,6 +193,7 @@ mod tests {
             started_at_us: 0,
             http: ([127, 0, 0, 1], 8080).into(),
             mllp: None,
+            listeners: [("north".to_owned(), Listening { address: ([127, 0, 0, 1], 2576).into(), tls: true })].into(),
             token: Some("Zyxwv".to_owned()),
         };
         admin.write(folder.path()).expect("written");

@@ -68,7 +68,12 @@ impl Client {
         let status = response.status();
         let body: Value = response.json().await.unwrap_or(Value::Null);
         if !status.is_success() {
-            bail!("{}: {}", body["title"].as_str().unwrap_or(status.as_str()), body["detail"].as_str().unwrap_or("no detail"));
+            let fields = body["errors"].as_array().into_iter().flatten();
+            let errors: Vec<String> =
+                fields.map(|e| format!("{}: {}", e["field"].as_str().unwrap_or_default(), e["detail"].as_str().unwrap_or_default())).collect();
+            let detail = body["detail"].as_str().map_or_else(|| errors.join("; "), str::to_owned);
+            let title = body["title"].as_str().unwrap_or(status.as_str());
+            bail!("{title}{}{detail}", if detail.is_empty() { "" } else { ": " });
         }
         Ok(body)
     }

@@ -509,7 +509,11 @@ pub fn load(common: &Common) -> anyhow::Result<Config> {
     if let Some(folder) = &common.folder {
         overrides.push(format!("data.folder={}", folder.display()));
     }
-    Ok(Config::load(&Sources::of_process(common.config.clone(), overrides))?)
+    let mut config = Config::load(&Sources::of_process(common.config.clone(), overrides))?;
+    if let Some(file) = &common.config {
+        crate::pas::beside(&mut config, file);
+    }
+    Ok(config)
 }
 
 fn client(common: &Common) -> anyhow::Result<Client> {
@@ -551,6 +555,7 @@ async fn demo_servers(common: &Common) -> anyhow::Result<Config> {
 fn config_check(common: &Common) -> anyhow::Result<ExitCode> {
     let config = load(common)?;
     let mut findings = config.check();
+    findings.extend(crate::pas::findings(&config));
     if config.distributed.is_some() {
         findings.push(connections());
     }
@@ -657,6 +662,8 @@ pub(crate) fn table(answer: &Value, list: &str, columns: &[&str]) -> String {
     let cell = |v: &Value| match v {
         Value::Null => "-".to_owned(),
         Value::String(s) => s.clone(),
+        Value::Array(items) if items.is_empty() => "-".to_owned(),
+        Value::Array(items) if items.iter().all(Value::is_string) => items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
     };
     let widths: Vec<usize> = columns.iter().map(|c| rows.iter().map(|r| cell(&r[*c]).chars().count()).chain([c.len()]).max().unwrap_or(0)).collect();

@@ -2,21 +2,26 @@
 //!
 //! `check`, `scrub` and `spec` need no process; the others ask the one that runs on the folder, by the routes under `/pas`.
 
+mod check;
+mod connections;
+mod found;
+mod load;
+
 use crate::admin_client::Client;
 use crate::cli::table;
 use crate::up;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use hearthline_interop::hl7v2::{Adt, Message, Scrubber, batch};
-use hearthline_nhs::OdsCode;
-use hearthline_pas_gateway::explain::{Explanation, FieldRead, explain};
-use hearthline_pas_gateway::peer::{Peer, Sends, sending};
+use hearthline_interop::hl7v2::{Charset, Scrubber, batch};
+use hearthline_pas_gateway::peer::Peer;
 use hearthline_pas_gateway::profile::{Profile, ProfileStatus};
 use hearthline_pas_gateway::sheet::spec;
-use hearthline_runtime::config::Config;
+use hearthline_runtime::config::{Config, Finding};
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use uuid::Uuid;
 
 #[derive(Debug, Subcommand)]
 pub enum PasCommand {
@@ -28,7 +33,7 @@ pub enum PasCommand {
     Messages(MessagesArgs),
     /// Shows one message, its personal fields masked unless --reveal.
     Show {
-        id: String,
+        id: Uuid,
         /// Shows what the message says of the patient; the look is on record.
         #[arg(long, requires = "reason")]
         reveal: bool,
@@ -41,8 +46,8 @@ pub enum PasCommand {
     },
     /// Interprets messages again, with today's profile and directory.
     Reprocess {
-        /// One message; otherwise those that the filters find.
-        id: Option<String>,
+        /// One message; otherwise all that the filters find.
+        id: Option<Uuid>,
         #[command(flatten)]
         select: MessagesArgs,
         /// Says which events would follow, and does nothing.
@@ -53,7 +58,7 @@ pub enum PasCommand {
     Check {
         #[arg(required = true)]
         files: Vec<PathBuf>,
-        /// A shipped profile or the path of one (default: the peer's whose facility MSH-4 names, else itk).
+        /// A shipped profile or the path of one, for messages of whomever (default: that of the peer whose facility MSH-4 names; nobody's are refused).
         #[arg(long)]
         profile: Option<String>,
     },
@@ -71,7 +76,16 @@ pub enum PasCommand {
     /// Prints the interface sheet of a peer, to be signed by both sides.
     Spec { peer: String },
     /// Sends the messages of a file (also a batch, or messages one after the other) to the running process, as the peer would.
-    Load { file: PathBuf },
+    /// A listener with TLS is not spoken to.
+    Load {
+        file: PathBuf,
+        /// To the listener of this peer (default: of the peer that MSH-4 of each message names).
+        #[arg(long, conflicts_with = "listener")]
+        peer: Option<String>,
+        /// To the listener of this name; `default` is mllp.listen.
+        #[arg(long)]
+        listener: Option<String>,
+    },
     /// What would have happened, had a peer in shadow been live.
     ShadowReport {
         peer: String,
@@ -146,15 +160,19 @@ pub struct MessagesArgs {
     #[arg(long)]
     reason: Option<String>,
     /// received, interpreted, held, ignored, refused, duplicate or shadow; of sent ones sending, sent, refused, unconfirmed or unsent.
-    #[arg(long)]
+    #[arg(long, value_parser = OUTCOMES, hide_possible_values = true)]
     outcome: Option<String>,
     /// RFC 3339.
     #[arg(long)]
     from: Option<String>,
     #[arg(long)]
     to: Option<String>,
-    #[arg(long, default_value_t = 50)]
-    limit: u32,
+    /// At most so many (default: 50; of a reprocessing, all).
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
+    /// Those before this place, which the page before it names.
+    #[arg(long)]
+    before: Option<i64>,
 }
 
 impl MessagesArgs {
@@ -174,29 +192,35 @@ impl MessagesArgs {
                 body.insert(name.to_owned(), json!(value));
             }
         }
-        body.insert("limit".to_owned(), json!(self.limit));
         Value::Object(body)
     }
+
+    /// At least one filter is given.
+    fn is_selective(&self) -> bool {
+        self.body() != json!({})
+    }
 }
+
+const OUTCOMES: [&str; 11] = ["received", "interpreted", "held", "ignored", "refused", "duplicate", "shadow", "sending", "sent", "unconfirmed", "unsent"];
 
 /// Runs a command of `pas`. Exit code 2: done, and the answer is not well (a check with refusals, a profile whose tests fail).
 pub async fn command(config: &Config, command: PasCommand, as_json: bool) -> anyhow::Result<ExitCode> {
     let client = || Client::of_folder(&config.data.folder);
     let say = |value: Value, text: String| println!("{}", if as_json { format!("{value:#}") } else { text });
     match command {
-        PasCommand::Check { files, profile } => return check(config, &files, profile.as_deref(), as_json),
+        PasCommand::Check { files, profile } => return check::check(config, &files, profile.as_deref(), as_json),
         PasCommand::Profile { profile } => return profile_tests(profile.as_deref(), as_json),
         PasCommand::Scrub { input, output } => return scrub(&input, &output),
         PasCommand::Spec { peer } => {
             let options = up::hospitals(config);
             let peer = named(&options.peers, &peer)?;
-            let address = options.listeners.iter().find(|l| l.name == peer.listener).map(|l| l.listen.to_string()).unwrap_or_default();
-            print!("{}", spec(peer, Profile::load(&peer.profile)?.as_ref(), &address));
+            let listener = options.listeners.iter().find(|l| l.name == peer.listener).context("a configuration names its listeners")?;
+            print!("{}", spec(peer, Profile::load(&peer.profile)?.as_ref(), listener));
         }
-        PasCommand::Load { file } => return load(config, &file, as_json).await,
+        PasCommand::Load { file, peer, listener } => return load::load(config, &file, peer.as_deref(), listener.as_deref(), as_json).await,
         PasCommand::Connections => {
             let answer = client()?.get("/pas/connections").await?;
-            let text = table(&answer, "connections", &["peer", "remote", "listener", "state", "frames", "last_frame_at", "problem"]);
+            let text = connections::connections(&answer);
             say(answer, text);
         }
         PasCommand::Peers => {
@@ -205,8 +229,7 @@ pub async fn command(config: &Config, command: PasCommand, as_json: bool) -> any
             say(answer, text);
         }
         PasCommand::Messages(args) => {
-            let answer = client()?.search("/pas/messages/search", &args.body(), args.reason.as_deref().unwrap_or("looking after a feed")).await?;
-            let text = table(&answer, "messages", &["id", "received_at", "peer", "type", "control_id", "reply", "outcome", "why", "effect"]);
+            let (answer, text) = found::messages(&client()?, &args).await?;
             say(answer, text);
         }
         PasCommand::Show { id, reveal, reason, token } => {
@@ -219,13 +242,7 @@ pub async fn command(config: &Config, command: PasCommand, as_json: bool) -> any
             say(answer, text);
         }
         PasCommand::Reprocess { id, select, dry_run } => {
-            let mut body = match &id {
-                Some(id) => json!({ "ids": [id] }),
-                None => json!({ "select": select.body() }),
-            };
-            body["dry_run"] = json!(dry_run);
-            let answer = client()?.post("/pas/reprocess", &body).await?;
-            let text = table(&answer, "messages", &["id", "control_id", "was", "becomes", "events", "why"]);
+            let (answer, text) = found::reprocess(&client()?, id, &select, dry_run).await?;
             say(answer, text);
         }
         PasCommand::ShadowReport { peer, from, to } => {
@@ -265,10 +282,47 @@ pub async fn command(config: &Config, command: PasCommand, as_json: bool) -> any
 }
 
 fn named<'p>(peers: &'p [Peer], name: &str) -> anyhow::Result<&'p Peer> {
-    peers.iter().find(|peer| peer.name == name).with_context(|| {
-        let names: Vec<&str> = peers.iter().map(|peer| peer.name.as_str()).collect();
-        format!("no [[mllp.peer]] is called {name:?}; there are: {}", if names.is_empty() { "none".to_owned() } else { names.join(", ") })
-    })
+    peers.iter().find(|peer| peer.name == name).with_context(|| no_peer(name, &peers.iter().map(|peer| peer.name.as_str()).collect::<Vec<_>>()))
+}
+
+/// What the gateway could not start with.
+pub(crate) fn findings(config: &Config) -> Vec<Finding> {
+    let options = up::hospitals(config);
+    let mut findings = Vec::new();
+    let mut fatal = |key: String, advice: String| findings.push(Finding { key, advice, fatal: true });
+    for (n, peer) in options.peers.iter().enumerate() {
+        if let Some(charset) = peer.charset.as_ref().filter(|charset| Charset::named(charset).is_none()) {
+            fatal(format!("mllp.peer.{n}.charset"), format!("{charset} is none that is known: give it as MSH-18 would, such as 8859/1 or UNICODE UTF-8"));
+        }
+        if let Err(error) = Profile::load(&peer.profile) {
+            fatal(format!("mllp.peer.{n}.profile"), error.to_string());
+        }
+    }
+    let one_port =
+        |a: SocketAddr, b: SocketAddr| a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified());
+    for (n, listener) in options.listeners.iter().enumerate().skip(1) {
+        if let Some(other) = options.listeners[..n].iter().find(|other| one_port(other.listen, listener.listen)) {
+            fatal(format!("mllp.listener.{}.listen", n - 1), format!("{} is the port of listener {} too: give each its own", listener.listen, other.name));
+        }
+        if one_port(config.server.listen, listener.listen) {
+            fatal(format!("mllp.listener.{}.listen", n - 1), format!("{} is the port of server.listen too: give each its own", listener.listen));
+        }
+    }
+    findings
+}
+
+/// Profiles that are files lie beside the configuration that names them.
+pub(crate) fn beside(config: &mut Config, file: &Path) {
+    let Some(folder) = file.parent() else { return };
+    for peer in &mut config.mllp.peers {
+        if !Profile::shipped().iter().any(|(name, _)| *name == peer.profile) {
+            peer.profile = folder.join(&peer.profile).to_string_lossy().into_owned();
+        }
+    }
+}
+
+fn no_peer(name: &str, names: &[&str]) -> String {
+    format!("no [[mllp.peer]] is called {name:?}; there are: {}", if names.is_empty() { "none".to_owned() } else { names.join(", ") })
 }
 
 /// Every message of a file: one, several one after the other, or a batch.
@@ -276,39 +330,6 @@ fn messages(file: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
     let raw = std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
     let split = batch::split(&raw).with_context(|| format!("{} was not read", file.display()))?;
     Ok(split.messages.into_iter().map(<[u8]>::to_vec).collect())
-}
-
-fn check(config: &Config, files: &[PathBuf], profile: Option<&str>, as_json: bool) -> anyhow::Result<ExitCode> {
-    let options = up::hospitals(config);
-    let mut all = Vec::new();
-    let mut refused = false;
-    for file in files {
-        for (n, raw) in messages(file)?.into_iter().enumerate() {
-            let place = format!("{}#{}", file.display(), n + 1);
-            let facility = Message::parse(&raw).ok().and_then(|m| Adt::of(&m).sending_facility().map(str::to_owned)).unwrap_or_default();
-            let known = options.listeners.iter().find_map(|listener| match sending(&options.peers, &listener.name, &facility) {
-                Sends::Here(peer) => Some(peer.clone()),
-                Sends::Elsewhere(_) | Sends::Nowhere => None,
-            });
-            // Of a system that is not configured yet.
-            let mut peer = known.unwrap_or_else(|| Peer::new("not configured", OdsCode::parse(&facility).unwrap_or_else(|_| config.controller_ods.clone())));
-            if let Some(profile) = profile {
-                peer.profile = profile.to_owned();
-            }
-            let explanation = explain(&raw, &peer, Profile::load(&peer.profile)?.as_ref());
-            refused |= explanation.matter == "refused";
-            if !as_json {
-                println!("{place}\n{}", explained(&explanation)?);
-            }
-            let mut value = serde_json::to_value(&explanation)?;
-            value["message"] = json!(place);
-            all.push(value);
-        }
-    }
-    if as_json {
-        println!("{:#}", Value::Array(all));
-    }
-    Ok(if refused { ExitCode::from(2) } else { ExitCode::SUCCESS })
 }
 
 fn profile_tests(name: Option<&str>, as_json: bool) -> anyhow::Result<ExitCode> {
@@ -323,7 +344,11 @@ fn profile_tests(name: Option<&str>, as_json: bool) -> anyhow::Result<ExitCode> 
     let failed = profile.check();
     let tests = profile.tests().len();
     let answer = json!({ "profile": name, "status": status(profile.status), "tests": tests, "failed": failed });
-    let text = if failed.is_empty() { format!("{name} ({}): {tests} tests pass", status(profile.status)) } else { failed.join("\n") };
+    let text = if failed.is_empty() {
+        format!("{name} ({}): {}", status(profile.status), if tests == 1 { "1 test passes".to_owned() } else { format!("{tests} tests pass") })
+    } else {
+        failed.join("\n")
+    };
     println!("{}", if as_json { format!("{answer:#}") } else { text });
     Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
 }
@@ -332,52 +357,6 @@ fn status(status: ProfileStatus) -> &'static str {
     match status {
         ProfileStatus::Verified => "verified",
         ProfileStatus::Unverified => "unverified: a sample, never tried with a message of such a system",
-    }
-}
-
-/// What a message becomes, a line for each thing that is known of it.
-fn explained(explanation: &Explanation) -> anyhow::Result<String> {
-    let Explanation { profile, meaning, matter, why, time, fields, visit, events, warnings, acknowledgement, .. } = explanation;
-    let mut lines = vec![
-        format!("  profile       {profile} ({})", status(explanation.profile_status)),
-        format!("  trigger       {} {meaning}", explanation.header.trigger),
-        format!("  becomes       {matter}{}", if why.is_empty() { String::new() } else { format!(": {why}") }),
-        format!("  answered      {acknowledgement}"),
-    ];
-    let who = serde_json::to_value(&explanation.who)?;
-    let said: Vec<String> = who
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(_, v)| v.as_str().is_some_and(|v| !v.is_empty()))
-        .map(|(k, v)| format!("{}: {}", k.replace('_', " "), v.as_str().unwrap_or_default()))
-        .collect();
-    lines.push(format!("  who           {}", said.join("; ")));
-    if let Some(time) = time {
-        lines.push(format!(
-            "  when          {} from {} ({}){}",
-            time.at,
-            time.from,
-            time.why,
-            if time.ambiguous { "; the clocks showed this twice" } else { "" }
-        ));
-    }
-    lines.push(format!("  visit         {visit}"));
-    lines.extend(fields.iter().map(field));
-    lines.push(format!("  events        {}", if events.is_empty() { "none".to_owned() } else { events.join(", ") }));
-    lines.extend(warnings.iter().map(|w| format!("  warning       {w}")));
-    Ok(lines.join("\n"))
-}
-
-/// One field: where it stands, what was sent and what is made of it.
-fn field(read: &FieldRead) -> String {
-    let FieldRead { item, path, raw, code, how } = read;
-    let name = item.name();
-    match (item.is_personal(), code.is_empty()) {
-        (true, _) => format!("  {name:<13} {path} ends in {:?}; the rest is not shown", raw.trim_start_matches('…')),
-        (false, true) => format!("  {name:<13} {path} {raw:?} is left out ({how})"),
-        (false, false) if code == raw => format!("  {name:<13} {path} {raw:?} ({how})"),
-        (false, false) => format!("  {name:<13} {path} {raw:?} means {code} ({how})"),
     }
 }
 
@@ -410,33 +389,9 @@ fn scrub(input: &Path, output: &Path) -> anyhow::Result<ExitCode> {
         }
         std::fs::write(&target, scrubbed).with_context(|| format!("{} cannot be written", target.display()))?;
     }
-    println!("{} files scrubbed; read them before you pass them on: free text may name people in ways that no program knows", files.len());
+    let scrubbed = if files.len() == 1 { "1 file".to_owned() } else { format!("{} files", files.len()) };
+    println!("{scrubbed} scrubbed: read before you pass on, free text may name people in ways that no program knows");
     Ok(ExitCode::SUCCESS)
-}
-
-async fn load(config: &Config, file: &Path, as_json: bool) -> anyhow::Result<ExitCode> {
-    use hearthline_runtime::mllp_client::{MllpClient, Outcome, Target};
-    let admin = hearthline_runtime::admin::AdminFile::read(&config.data.folder)?;
-    let mllp = admin.mllp.context("the process on this folder takes no hospital messages")?;
-    let mut client = MllpClient::new(Target::plain(mllp.ip().to_string(), mllp.port()));
-    let (mut accepted, mut refused) = (0, Vec::new());
-    for (n, raw) in messages(file)?.into_iter().enumerate() {
-        let control_id = Message::parse(&raw).ok().and_then(|m| Adt::of(&m).control_id().map(str::to_owned)).unwrap_or_default();
-        match client.send(&raw, &control_id).await {
-            Outcome::Accepted { .. } => accepted += 1,
-            Outcome::Refused { code, text, .. } => refused.push(json!({ "message": n + 1, "reply": code.code(), "text": text })),
-            Outcome::Unconfirmed(why) | Outcome::NotSent(why) => {
-                bail!("message {} had no answer ({why}); send the file again: what was accepted is recognised", n + 1)
-            }
-        }
-    }
-    let answer = json!({ "accepted": accepted, "refused": refused });
-    let mut text = format!("{accepted} accepted, {} refused", refused.len());
-    if !refused.is_empty() {
-        text.push_str(&format!("\n{}", table(&answer, "refused", &["message", "reply", "text"])));
-    }
-    println!("{}", if as_json { format!("{answer:#}") } else { text });
-    Ok(if refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
 }
 
 fn shadow_report(answer: &Value) -> String {
@@ -490,14 +445,35 @@ fn query(fields: &[(&str, Option<&str>)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hearthline_pas_gateway::national::Item;
+    use hearthline_runtime::config::Sources;
+
+    fn config(text: &str) -> Config {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("hearthline.toml");
+        std::fs::write(&file, text).expect("written");
+        Config::load(&Sources { file: Some(file), ..Sources::default() }).expect("a configuration")
+    }
 
     #[test]
-    fn a_field_of_a_checked_message_is_said_plainly() {
-        let read = |item, path: &str, raw: &str, code: &str, how| field(&FieldRead { item, path: path.into(), raw: raw.into(), code: code.into(), how });
-        assert_eq!(read(Item::VisitNumber, "PV1-19", "…23", "", "as sent").trim(), "visit-number  PV1-19 ends in \"23\"; the rest is not shown");
-        assert_eq!(read(Item::Class, "PV1-2", "I", "inpatient", "a national code").trim(), "class         PV1-2 \"I\" means inpatient (a national code)");
-        assert_eq!(read(Item::AdmissionMethod, "PV1-4", "21", "21", "a national code").trim(), "admission-method PV1-4 \"21\" (a national code)");
-        assert_eq!(read(Item::AdmissionMethod, "PV1-4", "EMER", "", "not known").trim(), "admission-method PV1-4 \"EMER\" is left out (not known)");
+    fn what_the_gateway_could_not_start_with_is_found() {
+        let keys = |text: &str| findings(&config(text)).into_iter().map(|found| found.key).collect::<Vec<_>>();
+        let peer = "[[mllp.peer]]\nname = \"a\"\nfacility_ods = \"RN1\"\n";
+        assert_eq!(keys(&format!("{peer}charset = \"8859/1\"\nprofile = \"itk\"")), [""; 0]);
+        assert_eq!(keys(&format!("{peer}charset = \"KLINGON\"\nprofile = \"nope.toml\"")), ["mllp.peer.0.charset", "mllp.peer.0.profile"]);
+        let listener = |name: &str, listen: &str| format!("[[mllp.listener]]\nname = \"{name}\"\nlisten = \"{listen}\"\n");
+        let both = listener("a", "127.0.0.1:2600") + &listener("b", "127.0.0.1:2600");
+        assert_eq!(keys(&both), ["mllp.listener.1.listen"]);
+        assert_eq!(keys(&listener("a", "127.0.0.1:2575")), ["mllp.listener.0.listen"]);
+        assert_eq!(keys(&(listener("a", "127.0.0.1:0") + &listener("b", "127.0.0.1:0"))), [""; 0]);
+    }
+
+    #[test]
+    fn a_profile_that_is_a_file_lies_beside_the_configuration() {
+        let mut config = config(
+            "[[mllp.peer]]\nname = \"a\"\nfacility_ods = \"RN1\"\nprofile = \"a.toml\"\n[[mllp.peer]]\nname = \"b\"\nfacility_ods = \"RN2\"\nprofile = \"itk\"\n\
+             [[mllp.peer]]\nname = \"c\"\nfacility_ods = \"RN3\"\nprofile = \"/c.toml\"\n",
+        );
+        beside(&mut config, Path::new("/etc/hearthline/hearthline.toml"));
+        assert_eq!(config.mllp.peers.iter().map(|peer| peer.profile.as_str()).collect::<Vec<_>>(), ["/etc/hearthline/a.toml", "itk", "/c.toml"]);
     }
 }

@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use hearthline_contracts::envelope::Environment;
 use hearthline_eventing::recover::{self, Report};
 use hearthline_eventing::{Kernel, View, Workers};
-use hearthline_runtime::admin::AdminFile;
+use hearthline_runtime::admin::{AdminFile, Listening};
 use hearthline_runtime::auth::{Grant, Issuer, KeySource, Role, Verifier, VerifierOptions};
 use hearthline_runtime::config::{AuthKeys, Config, MailTls};
 use hearthline_runtime::connect::{Backend, Connected, Servers};
@@ -199,12 +199,14 @@ pub async fn start(config: &Config, telemetry: &Arc<Telemetry>, sandbox: bool, o
             Grant { subject: "operator of this folder".to_owned(), role: Role::Operator, org: config.controller_ods.clone(), home: None, session: true };
         issuer.token(&grant, SystemTime::now(), ADMIN_TOKEN)
     });
+    let takes_tls = |name: &str| config.mllp.listeners.iter().any(|listener| listener.name == name && listener.tls.is_some());
     let admin = AdminFile {
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at_us: hearthline_eventing::now_us(),
         http,
         mllp,
+        listeners: listeners.iter().map(|(name, address)| (name.clone(), Listening { address: *address, tls: takes_tls(name) })).collect(),
         token: token.transpose()?,
     };
     admin.write(folder.path())?;
@@ -392,7 +394,8 @@ fn watch(supervisor: &mut Supervisor, health: &Arc<Health>, ops: &Ops, telemetry
         let lag = meter.i64_gauge("hearthline.consumer.lag").with_description("Records of a topic that a service has not taken").build();
         let waiting = meter.i64_gauge("hearthline.waiting").with_description("Deliveries open or unconfirmed, timers due, records parked, per service").build();
         let taken = meter.i64_gauge("hearthline.dispositions").with_description("Records by what became of them").build();
-        let silent = meter.i64_gauge("hearthline.feed.silent").with_description("1 while a hospital feed is silent for longer than it ever is").build();
+        let silent =
+            meter.i64_gauge("hearthline.feed.silent").with_description("1 while a hospital feed is silent for longer than was learned of it or agreed").build();
         for turn in 0u64.. {
             for (service, check) in ops.services.iter().zip(&checks) {
                 match service.kernel.store.opened() {

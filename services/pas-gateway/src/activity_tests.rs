@@ -207,6 +207,18 @@ fn a_feed_in_shadow_is_learned_and_its_silences_are_forgotten_when_they_end() {
 }
 
 #[test]
+fn a_gap_begins_at_the_newest_own_time_but_no_more_than_a_day_before_the_last_message_and_an_agreed_silence_may_be_short() {
+    let five = Terms { agreed: Some(5 * MINUTE_US), ..TERMS };
+    for (own, from) in [(CUT - HOUR_US, CUT - HOUR_US), (CUT - 30 * DAY_US, CUT - DAY_US), (CUT + HOUR_US, CUT)] {
+        let mut activity = Activity::default();
+        activity.hear(&arrived(&[(CUT, own)]), CUT + 5 * MINUTE_US, five, &mut || [9; 16]);
+        assert_eq!(activity.silent_since(), None, "{own}");
+        activity.hear(&[], CUT + 6 * MINUTE_US, five, &mut || [9; 16]);
+        assert_eq!(activity.silent_since(), Some(from), "{own}");
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_learned_anew() {
     assert_eq!(Memory::read(b""), Memory::default());
     assert_eq!(Memory::read(b"{"), Memory::default());

@@ -11,7 +11,8 @@
 use crate::activity::{self, Memory, Terms};
 use crate::domain::feed::{Feed, FeedEvent, Gap, GapCause, Heard, follow, told};
 use crate::domain::rhythm::{DAY_US, MINUTE_US};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, RECEIVED, SHADOW};
+use crate::inbox::ATTEMPTS_MAX;
 use crate::peer::{Mode, Peer};
 use crate::wire;
 use hearthline_eventing::timers::Due;
@@ -33,22 +34,20 @@ const FEED: &str = "feed";
 const LOOK_EVERY_US: i64 = MINUTE_US;
 /// Messages handed over in one unit.
 const RELEASE_ROWS: usize = 500;
-const ATTEMPTS_MAX: u32 = 8;
-/// States of the inbox that this file names.
-const SHADOW: &str = "shadow";
-const RECEIVED: &str = "received";
 
 /// What an operator asked for cannot be.
 #[derive(Debug, thiserror::Error)]
 pub enum FeedRefused {
     #[error("no peer is configured under the name {0:?}: `[[mllp.peer]]` lists them")]
     UnknownPeer(String),
-    #[error("the feed has no open gap {0}: `hearthline pas feeds` lists them")]
-    UnknownGap(String),
+    #[error("the feed has no open gap of this id: `hearthline pas gaps list` shows those that there are")]
+    UnknownGap,
     #[error("the gap's end {until} must lie after its beginning {from}, and neither in the future")]
     NotAPeriod { from: Timestamp, until: Timestamp },
     #[error("the gap would begin at {from}, before the {days} days within which this feed can still be filled: nothing would ever wait for it")]
     TooOld { from: Timestamp, days: u16 },
+    #[error("the gap would overlap one that was declared from {from} and is not closed: close that first")]
+    Overlaps { from: Timestamp },
     #[error("{from} lies in the future: messages since then cannot have been kept")]
     NotYet { from: Timestamp },
     #[error("the feed's messages take effect already")]
@@ -244,7 +243,12 @@ impl Gateway {
             return Err(FeedRefused::TooOld { from: time(from), days: peer.back_fill_days });
         }
         let gap = fresh_id();
-        self.act(peer, by, "declare_feed_gap", why, now, |_| {
+        self.act(peer, by, "declare_feed_gap", why, now, |feed| {
+            let ends_after = |end: Option<i64>, at: i64| end.is_none_or(|end| end > at);
+            let declared = feed.open.iter().filter(|gap| gap.cause == GapCause::Declared);
+            if let Some(gap) = declared.into_iter().find(|gap| ends_after(gap.until, from) && ends_after(until, gap.from)) {
+                return Err(FeedRefused::Overlaps { from: time(gap.from) });
+            }
             let opened = FeedEvent::GapOpened { gap, cause: GapCause::Declared, from, back_fill_until };
             Ok(std::iter::once(opened).chain(until.map(|until| FeedEvent::Resumed { gap, until })).collect())
         })
@@ -256,10 +260,9 @@ impl Gateway {
     #[expect(clippy::too_many_arguments, reason = "each is said by the operator")]
     pub async fn close_gap(&self, peer: &str, gap_id: &str, until: Option<i64>, filled: bool, by: &Caller, why: &str, now: i64) -> Result<(), FeedRefused> {
         let peer = self.peer(peer)?;
-        let unknown = || FeedRefused::UnknownGap(gap_id.to_owned());
-        let id = *uuid::Uuid::parse_str(gap_id).map_err(|_| unknown())?.as_bytes();
+        let id = *uuid::Uuid::parse_str(gap_id).map_err(|_| FeedRefused::UnknownGap)?.as_bytes();
         self.act(peer, by, "close_feed_gap", why, now, |feed| {
-            let gap = feed.gap(id).ok_or_else(unknown)?;
+            let gap = feed.gap(id).ok_or(FeedRefused::UnknownGap)?;
             let until = until.or(gap.until).unwrap_or(now);
             if until <= gap.from || until > now {
                 return Err(FeedRefused::NotAPeriod { from: time(gap.from), until: time(until) });
@@ -430,7 +433,11 @@ fn tell(peer: &Peer, events: &[FeedEvent]) {
     for event in events {
         match *event {
             FeedEvent::GapOpened { from, cause: GapCause::Silence, .. } if is_new => {
-                tracing::warn!(feed, since = stamp(from), "a hospital feed is silent for longer than it ever is: look at the sender and the connection");
+                tracing::warn!(
+                    feed,
+                    since = stamp(from),
+                    "a hospital feed is silent for longer than was learned of it or agreed: look at the sender and the connection"
+                );
             }
             FeedEvent::GapOpened { from, .. } => tracing::info!(feed, since = stamp(from), "a gap of a hospital feed begins"),
             FeedEvent::Resumed { until, .. } => {

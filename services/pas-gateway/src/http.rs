@@ -9,9 +9,11 @@ mod messages;
 use crate::connections::ConnectionReport;
 use crate::gateway::Gateway;
 use crate::peer::Peer;
+use crate::search::Visible;
 use crate::tags::CONTROL_REUSED;
 use axum::Json;
 use axum::extract::State as Extract;
+use hearthline_eventing::query_among;
 use hearthline_runtime::auth::{Caller, Role};
 use hearthline_runtime::http::{Problem, Route, Scope, not_found};
 use serde::Serialize;
@@ -52,9 +54,20 @@ impl State {
         self.gateway.peers.iter().filter(|peer| sees(caller, peer)).collect()
     }
 
-    /// A peer by name, if there is one for this caller.
+    /// Whose messages a caller may see: beside those of peers, nobody's are for operators.
+    fn messages_of(&self, caller: &Caller) -> Visible {
+        if caller.role != Role::TrustEngineer {
+            return Visible::All;
+        }
+        Visible::Of(self.visible(caller).into_iter().map(|peer| peer.name.clone()).collect())
+    }
+
+    /// A peer by name, if there is one for this caller; what else they see is said where there is none.
     fn peer(&self, caller: &Caller, name: &str) -> Result<&Peer, Problem> {
-        self.gateway.peers.iter().find(|peer| peer.name == name && sees(caller, peer)).ok_or_else(not_found)
+        let visible = self.visible(caller);
+        let names: Vec<&str> = visible.iter().map(|peer| peer.name.as_str()).collect();
+        let there_are = if names.is_empty() { "there are none".to_owned() } else { format!("there are: {}", names.join(", ")) };
+        visible.into_iter().find(|peer| peer.name == name).ok_or_else(|| not_found().detail(format!("no peer is called so; {there_are}")))
     }
 }
 
@@ -83,10 +96,13 @@ struct Messages {
 async fn summary(Extract(state): Extract<State>, caller: Caller) -> Result<Json<Summary>, Problem> {
     let store = &state.gateway.kernel.store;
     let names: Vec<&str> = state.visible(&caller).iter().map(|peer| peer.name.as_str()).collect();
-    let rows = store.query("select peer, day, state, why, count(*) from inbox group by peer, day, state, why order by day, peer, state, why", &[]).await?;
+    let (head, tail) = ("select peer, day, state, why, count(*) from inbox", "group by peer, day, state, why order by day, peer, state, why");
+    let rows = match state.messages_of(&caller) {
+        Visible::All => store.query(&format!("{head} {tail}"), &[]).await?,
+        Visible::Of(peers) => query_among(store.as_ref(), &format!("{head} where peer"), &[], &peers, tail).await?,
+    };
     let messages = rows
         .iter()
-        .filter(|r| caller.role != Role::TrustEngineer || names.contains(&r.text(0)))
         .map(|r| Messages {
             peer: r.text(0).to_owned(),
             day: r.text(1).to_owned(),
@@ -111,8 +127,9 @@ struct Connections {
 
 /// Those of this process; who has not said whose they are is for operators.
 async fn connections(Extract(state): Extract<State>, caller: Caller) -> Json<Connections> {
-    let names: Vec<&str> = state.visible(&caller).iter().map(|peer| peer.name.as_str()).collect();
     let mut connections = state.gateway.connections();
-    connections.retain(|c| caller.role != Role::TrustEngineer || c.peer.as_deref().is_some_and(|peer| names.contains(&peer)));
+    if let Visible::Of(names) = state.messages_of(&caller) {
+        connections.retain(|c| c.peer.as_ref().is_some_and(|peer| names.contains(peer)));
+    }
     Json(Connections { connections })
 }

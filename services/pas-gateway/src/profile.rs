@@ -329,6 +329,28 @@ impl FieldPath {
     pub fn as_str(&self) -> &str {
         &self.text
     }
+
+    pub fn segment(&self) -> &str {
+        &self.segment
+    }
+
+    pub fn field(&self) -> usize {
+        self.field
+    }
+
+    /// The text of the field, in the usual delimiters, with a value where the path leads.
+    pub fn put(&self, field: &str, value: &str) -> String {
+        let subcomponent = self.subcomponent.unwrap_or(1);
+        part(field, '~', self.repetition, |text| part(text, '^', self.component, |text| part(text, '&', subcomponent, |_| value.to_owned())))
+    }
+}
+
+/// A text whose `n`th part, counted from 1, is changed.
+fn part(text: &str, delimiter: char, n: usize, change: impl FnOnce(&str) -> String) -> String {
+    let mut parts: Vec<String> = text.split(delimiter).map(str::to_owned).collect();
+    parts.resize(parts.len().max(n), String::new());
+    parts[n - 1] = change(&parts[n - 1]);
+    parts.join(&delimiter.to_string())
 }
 
 #[cfg(test)]

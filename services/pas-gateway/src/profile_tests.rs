@@ -55,6 +55,17 @@ fn what_cannot_be_used_is_refused_with_file_key_and_what_is_allowed() {
     assert!(unknown.contains("no-such") && unknown.contains("dorset-ed"), "{unknown}");
 }
 
+#[test]
+fn the_example_of_the_document_loads_and_its_tests_hold() {
+    let document = include_str!("../../../docs/pas.md");
+    let example = document.split("```toml\n").find(|block| block.starts_with("title = ")).and_then(|block| block.split("```").next()).expect("an example");
+    let profile = Profile::parse("northside.toml", example).expect("a profile");
+    assert_eq!((profile.tests().len(), profile.check()), (1, Vec::new()));
+    assert_eq!(profile.path(Item::AdmissionMethod).map(FieldPath::as_str), Some("ZU1-2"));
+    let allowed = document.split("`expect` takes any of ").nth(1).and_then(|rest| rest.split(", in the words").next()).expect("what expect takes");
+    assert_eq!(allowed.split('`').skip(1).step_by(2).collect::<Vec<_>>(), explain::KEYS);
+}
+
 fn by(profile: &str, message: &str) -> Matter {
     let profile = Profile::parse("mine", &format!("title = \"x\"\nstatus = \"unverified\"\nextends = \"itk\"\n{profile}")).expect("a profile");
     let message = Message::parse(message.as_bytes()).expect("readable");

@@ -2,8 +2,8 @@
 
 use crate::explain;
 use crate::national::Item;
-use crate::peer::{Accepts, Acknowledgement, Mode, Peer};
-use crate::profile::{Profile, ProfileStatus};
+use crate::peer::{Accepts, Acknowledgement, Listener, Mode, Peer};
+use crate::profile::{FieldPath, Profile, ProfileStatus};
 use std::fmt::Write as _;
 
 const TRIGGERS: &[(&str, &str)] = &[
@@ -28,22 +28,22 @@ const TRIGGERS: &[(&str, &str)] = &[
     ("A47", "EVN-6, else EVN-2, MSH-7"),
 ];
 
-/// The sheet as Markdown. `address`: where the peer's listener is reached.
-pub fn spec(peer: &Peer, profile: &Profile, address: &str) -> String {
+/// The sheet as Markdown. `listener`: the peer's.
+pub fn spec(peer: &Peer, profile: &Profile, listener: &Listener) -> String {
     let mut sheet = format!("# HL7 v2 ADT interface: {}\n\n", peer.name);
     if profile.status == ProfileStatus::Unverified {
         let _ = writeln!(sheet, "**Profile `{}` is unverified: it was never tried with a message of such a system.**\n", profile.name);
     }
-    connection(&mut sheet, peer, profile, address);
+    connection(&mut sheet, peer, profile, listener);
     triggers(&mut sheet, profile);
     fields(&mut sheet, profile);
     answers(&mut sheet, peer);
-    trial(&mut sheet, peer);
+    trial(&mut sheet, peer, profile);
     sheet.push_str("\n## Agreed\n\n| for | name | date |\n|---|---|---|\n| the trust | | |\n| the operator | | |\n");
     sheet
 }
 
-fn connection(sheet: &mut String, peer: &Peer, profile: &Profile, address: &str) {
+fn connection(sheet: &mut String, peer: &Peer, profile: &Profile, listener: &Listener) {
     let facilities = if peer.sending_facilities.is_empty() {
         format!("`{}` or a five-character site of it", peer.facility_ods)
     } else {
@@ -56,15 +56,28 @@ fn connection(sheet: &mut String, peer: &Peer, profile: &Profile, address: &str)
         Mode::Shadow => "shadow: stored and answered, nothing follows until the promotion",
         Mode::Live => "live",
     };
+    let tls = match &listener.tls {
+        None => "none: the network between must protect what is sent",
+        Some(tls) if tls.client_ca_file.is_some() => "TLS; the sender shows a certificate that the agreed authority signed",
+        Some(_) => "TLS; the sender shows no certificate",
+    };
+    let idle = peer.idle.map_or_else(|| "never closed".to_owned(), |idle| format!("closed after {} s", idle.as_secs()));
+    let home_level = peer.home_level_visits.as_ref().map_or_else(
+        || "not agreed: nothing of strangers is kept beyond their messages".to_owned(),
+        |agreed| format!("visits of strangers from care homes are kept without a person from {}; for {}; {}", agreed.from, agreed.purpose, agreed.lawful_basis),
+    );
     let _ = write!(
         sheet,
-        "## Connection\n\n| | |\n|---|---|\n| Address | `{address}`, listener `{}` |\n| Framing | MLLP: `0x0B` message `0x1C 0x0D`; segments end in `0x0D`; the connection stays open |\n\
-         | Sending facility (MSH-4) | {facilities} |\n| Name in the sender's certificate | {certificate} |\n| Processing id (MSH-11) | `P` where the receiver is live |\n| Character set without MSH-18 | {} |\n\
-         | Times without an offset | {zone} |\n| Largest message | {} bytes |\n| Messages in flight | {} |\n| Mode | {mode} |\n| Profile | `{}`: {} |\n\n",
-        peer.listener,
+        "## Connection\n\n| | |\n|---|---|\n| Address | `{}`, listener `{}` |\n| Encryption | {tls} |\n| Framing | MLLP: `0x0B` message `0x1C 0x0D`; segments end in `0x0D`; the connection stays open |\n\
+         | Sending facility (MSH-4) | {facilities} |\n| Name in the sender's certificate | {certificate} |\n| Processing id (MSH-11) | `P` where the receiver is live; one for tests or training takes any |\n| Character set without MSH-18 | {} |\n\
+         | Times without an offset | {zone} |\n| Largest message | {} bytes |\n| Messages in flight | {} |\n| A silent connection | {idle} |\n\
+         | A frame that stops in the middle | closed after {} s |\n| Home-level visits | {home_level} |\n| Mode | {mode} |\n| Profile | `{}`: {} |\n\n",
+        listener.listen,
+        listener.name,
         peer.charset.as_deref().unwrap_or("UTF-8, else Windows-1252"),
         peer.frame_limit,
         peer.in_flight,
+        peer.partial_frame.as_secs(),
         profile.name,
         profile.title
     );
@@ -120,11 +133,33 @@ fn answers(sheet: &mut String, peer: &Peer) {
     );
 }
 
-fn trial(sheet: &mut String, peer: &Peer) {
+/// An admission with its values where the profile has them.
+fn sample(peer: &Peer, profile: &Profile) -> String {
     let facility = &peer.facility_ods;
-    let sample = format!(
-        "MSH|^~\\&|PAS|{facility}|HEARTHLINE||20260301121000||ADT^A01|TEST1|P|2.4\nEVN||20260301120500\nPID|1||TEST1^^^{facility}^MR~9990000018^^^NHS^NH||TESTPERSON^Ada||19400701|F\nPV1|1|I||21|||||||||||||||TESTVISIT1|||||||||||||||||||||||||20260301113000\n"
+    let text = format!(
+        "MSH|^~\\&|PAS|{facility}|HEARTHLINE||20260301121000||ADT^A01|TEST1|P|2.4\nEVN||20260301120500\nPID|1||TEST1^^^{facility}^MR~9990000018^^^NHS^NH||TESTPERSON^Ada||19400701|F\nPV1|1|||||||||||||||||||||||||||||||||||||||||||20260301113000"
     );
+    let mut segments: Vec<Vec<String>> = text.lines().map(|line| line.split('|').map(str::to_owned).collect()).collect();
+    for (item, national, sent) in [(Item::Class, "inpatient", "I"), (Item::AdmissionMethod, "21", "21"), (Item::VisitNumber, "", "TESTVISIT1")] {
+        let local = profile.table(item).find(|(_, means)| *means == national).map_or(sent, |(local, _)| local);
+        profile.path(item).into_iter().for_each(|path| put(&mut segments, path, local));
+    }
+    segments.iter().map(|fields| fields.join("|") + "\n").collect()
+}
+
+/// Writes a value at a path; a segment that is not there yet comes last.
+fn put(segments: &mut Vec<Vec<String>>, path: &FieldPath, value: &str) {
+    let at = segments.iter().position(|fields| fields[0] == path.segment()).unwrap_or_else(|| {
+        segments.push(vec![path.segment().to_owned()]);
+        segments.len() - 1
+    });
+    let fields = &mut segments[at];
+    fields.resize(fields.len().max(path.field() + 1), String::new());
+    fields[path.field()] = path.put(&fields[path.field()], value);
+}
+
+fn trial(sheet: &mut String, peer: &Peer, profile: &Profile) {
+    let sample = sample(peer, profile);
     let _ = write!(
         sheet,
         "## Sample message\n\nThe number is of the range kept for tests.\n\n```\n{sample}```\n\n## Test script\n\n| send | expect |\n|---|---|\n\
@@ -137,14 +172,50 @@ fn trial(sheet: &mut String, peer: &Peer) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peer::{Agreement, Tls};
     use hearthline_nhs::OdsCode;
+    use std::time::Duration;
+
+    fn listener(tls: Option<Tls>) -> Listener {
+        Listener { name: "default".to_owned(), listen: ([127, 0, 0, 1], 2575).into(), tls }
+    }
+
+    #[test]
+    fn what_is_agreed_of_the_connection_is_on_the_sheet() {
+        let mut peer = Peer::new("southampton", OdsCode::parse("RHM").expect("valid"));
+        let profile = Profile::load("itk").expect("shipped");
+        let plain = spec(&peer, &profile, &listener(None));
+        for part in ["| Encryption | none", "never closed", "| closed after 60 s |", "not agreed", "one for tests or training takes any"] {
+            assert!(plain.contains(part), "{part}");
+        }
+        (peer.idle, peer.partial_frame) = (Some(Duration::from_secs(300)), Duration::from_secs(7));
+        let (from, purpose) = ("2026-01-01".parse().expect("a day"), "evaluation".to_owned());
+        peer.home_level_visits = Some(Agreement { from, purpose, lawful_basis: "UK GDPR 6(1)(e)".to_owned() });
+        let tls = Tls { certificate_file: "a".into(), key_file: "b".into(), client_ca_file: Some("c".into()) };
+        let agreed = spec(&peer, &profile, &listener(Some(tls)));
+        for part in ["the sender shows a certificate that", "closed after 300 s", "closed after 7 s", "from 2026-01-01; for evaluation; UK GDPR 6(1)(e)"] {
+            assert!(agreed.contains(part), "{part}");
+        }
+    }
+
+    #[test]
+    fn the_sample_has_its_values_where_the_profile_has_them() {
+        let peer = Peer::new("northside", OdsCode::parse("RN1").expect("valid"));
+        let text = "title = \"x\"\nstatus = \"unverified\"\nextends = \"itk\"\n[fields]\nadmission-method = \"ZU1-2\"\nvisit-number = \"PV1-50[2].3\"\n\
+                    [codes.admission-method]\n\"EMER-ED\" = \"21\"\n";
+        let profile = Profile::parse("mine", text).expect("a profile");
+        let sample = sample(&peer, &profile);
+        assert!(sample.ends_with("\nZU1||EMER-ED\n") && sample.contains("|~^^TESTVISIT1\n") && !sample.contains("|21|"), "{sample}");
+        let taken = profile.explain(sample.replace('\n', "\r").as_bytes(), &peer);
+        assert_eq!((taken.matter, taken.facts()["admission-method"].as_str(), taken.visit), ("admission", "21", "visit number"));
+    }
 
     #[test]
     fn the_sheet_names_everything_to_agree_on_and_its_sample_is_taken() {
         let peer = Peer::new("southampton", OdsCode::parse("RHM").expect("valid"));
         for (name, _) in Profile::shipped() {
             let profile = Profile::load(name).expect("shipped");
-            let sheet = spec(&peer, &profile, "127.0.0.1:2575");
+            let sheet = spec(&peer, &profile, &listener(None));
             for part in ["127.0.0.1:2575", "0x0B", "`RHM`", "| A45 |", "PV1-19", "| AA |", "## Test script", "## Agreed"] {
                 assert!(sheet.contains(part), "{name}: {part}");
             }

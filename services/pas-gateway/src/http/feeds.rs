@@ -18,8 +18,10 @@ impl From<FeedRefused> for Problem {
     fn from(refused: FeedRefused) -> Self {
         let said = refused.to_string();
         match refused {
-            FeedRefused::UnknownPeer(_) | FeedRefused::UnknownGap(_) => not_found(),
-            FeedRefused::NotAPeriod { .. } | FeedRefused::TooOld { .. } | FeedRefused::NotYet { .. } => invalid_field("from", said),
+            FeedRefused::UnknownPeer(_) | FeedRefused::UnknownGap => not_found().detail(said),
+            FeedRefused::NotAPeriod { .. } | FeedRefused::TooOld { .. } | FeedRefused::Overlaps { .. } | FeedRefused::NotYet { .. } => {
+                invalid_field("from", said)
+            }
             FeedRefused::AlreadyLive => rejected("already_live", said),
             FeedRefused::AlreadyShadow => rejected("already_shadow", said),
             FeedRefused::NotNow(why) => why.into(),
@@ -36,6 +38,8 @@ pub(super) struct Peers {
 struct PeerStatus {
     name: String,
     facility: String,
+    /// What else MSH-4 may say.
+    sending_facilities: Vec<String>,
     listener: String,
     profile: String,
     /// From this day on visits of strangers at care-home addresses are kept, without a person.
@@ -57,21 +61,27 @@ pub(super) async fn peers(Extract(state): Extract<State>, caller: Caller) -> Res
         peers.push(PeerStatus {
             name: peer.name.clone(),
             facility: peer.facility_ods.to_string(),
+            sending_facilities: peer.sending_facilities.clone(),
             listener: peer.listener.clone(),
             profile: peer.profile.clone(),
             home_level_visits_from: agreement.map(|a| a.from.to_string()),
             home_level_visits_purpose: agreement.map(|a| a.purpose.clone()),
             home_level_visits_lawful_basis: agreement.map(|a| a.lawful_basis.clone()),
-            feed: match (&status.last_message_at, &status.silent_since, status.gaps.is_empty()) {
-                (None, ..) => "unheard",
-                (Some(_), Some(_), _) => "silent",
-                (Some(_), None, false) => "gap",
-                (Some(_), None, true) => "speaking",
-            },
+            feed: in_a_word(&status),
             status,
         });
     }
     Ok(Json(Peers { peers }))
+}
+
+/// A gap after which the feed spoke again is of the past, though it may still be filled.
+fn in_a_word(status: &FeedStatus) -> &'static str {
+    match (&status.last_message_at, &status.silent_since, status.gaps.iter().any(|gap| gap.until.is_none())) {
+        (None, ..) => "unheard",
+        (Some(_), Some(_), _) => "silent",
+        (Some(_), None, true) => "gap",
+        (Some(_), None, false) => "speaking",
+    }
 }
 
 #[derive(Deserialize)]

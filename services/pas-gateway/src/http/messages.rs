@@ -1,19 +1,24 @@
 //! The message store: looking for messages, at one, and judging them again.
 
+use super::State;
 use super::feeds::instant;
-use super::{State, sees};
+use crate::gateway::{DUPLICATE, HELD, IGNORED, INTERPRETED, RECEIVED, REFUSED, SHADOW};
 use crate::reprocess::{Now, Reprocessed};
-use crate::search::{Direction, LIMIT_MAX, MessageDetail, MessageQuery, MessageSummary, Shown, Visible};
+use crate::search::{Direction, LIMIT_MAX, MessageDetail, MessageQuery, MessageSummary, Shown};
+use crate::send::{SENDING, SENT, UNCONFIRMED, UNSENT};
 use axum::Json;
 use axum::extract::State as Extract;
 use hearthline_eventing::now_us;
 use hearthline_nhs::NhsNumber;
-use hearthline_runtime::auth::{Caller, Role};
+use hearthline_runtime::auth::Caller;
 use hearthline_runtime::http::{Command, PathOf, Problem, QueryOf, Reason, Search, invalid_field, not_found};
 use hearthline_runtime::service::{audit, rfc3339, uuid_of};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
+
+/// What may have become of a message, received or sent.
+const OUTCOMES: [&str; 11] = [RECEIVED, INTERPRETED, HELD, IGNORED, REFUSED, DUPLICATE, SHADOW, SENDING, SENT, UNCONFIRMED, UNSENT];
 
 /// What a search says; a page ends with `next`.
 #[derive(Debug, Default, Deserialize)]
@@ -82,20 +87,15 @@ impl Listed {
     }
 }
 
-impl State {
-    /// Whose messages a caller may see.
-    fn messages_of(&self, caller: &Caller) -> Visible {
-        if caller.role != Role::TrustEngineer {
-            return Visible::All;
-        }
-        Visible::Of(self.gateway.peers.iter().filter(|peer| sees(caller, peer)).map(|peer| peer.name.clone()).collect())
-    }
-}
-
 fn parsed(sought: Sought) -> Result<MessageQuery, Problem> {
     let limit = sought.limit.unwrap_or(50);
     if !(1..=LIMIT_MAX).contains(&limit) {
         return Err(invalid_field("limit", format!("1 to {LIMIT_MAX}")));
+    }
+    if let Some(outcome) = &sought.outcome
+        && !OUTCOMES.contains(&outcome.as_str())
+    {
+        return Err(invalid_field("outcome", format!("one of {}", OUTCOMES.join(", "))));
     }
     let direction = match sought.direction.as_deref() {
         None => None,
@@ -118,10 +118,19 @@ fn parsed(sought: Sought) -> Result<MessageQuery, Problem> {
     })
 }
 
+/// Alike for what is another trust's, so that nobody learns that it is there.
+fn no_message() -> Problem {
+    not_found().detail("no message has this id: `hearthline pas messages` shows those that are kept")
+}
+
 async fn found(state: &State, caller: &Caller, query: MessageQuery) -> Result<Json<Found>, Problem> {
-    let messages = state.gateway.messages(&query, &state.messages_of(caller)).await?;
-    let is_full = messages.len() as u64 == u64::from(query.limit.unwrap_or(50));
-    let next = messages.last().map(|m| m.seq).filter(|_| is_full);
+    let limit = query.limit.unwrap_or(50);
+    // One more tells whether there are any; a page of the largest size only says that there may be.
+    let query = MessageQuery { limit: Some((limit + 1).min(LIMIT_MAX)), ..query };
+    let mut messages = state.gateway.messages(&query, &state.messages_of(caller)).await?;
+    let is_more = messages.len() >= (limit + 1).min(LIMIT_MAX) as usize;
+    messages.truncate(limit as usize);
+    let next = messages.last().map(|m| m.seq).filter(|_| is_more);
     Ok(Json(Found { messages: messages.into_iter().map(Listed::of).collect(), next }))
 }
 
@@ -157,7 +166,7 @@ pub(super) async fn content(Extract(state): Extract<State>, caller: Caller, Reas
 
 async fn detail(state: &State, caller: &Caller, id: Uuid, reveal: bool, why: String) -> Result<Json<Value>, Problem> {
     let audit = audit(caller, if reveal { "read_hospital_message" } else { "look_at_hospital_message" }, None, why, now_us());
-    let MessageDetail { summary, shown } = state.gateway.message(*id.as_bytes(), &state.messages_of(caller), reveal, audit).await?.ok_or_else(not_found)?;
+    let MessageDetail { summary, shown } = state.gateway.message(*id.as_bytes(), &state.messages_of(caller), reveal, audit).await?.ok_or_else(no_message)?;
     let mut body = serde_json::to_value(Listed::of(summary)).unwrap_or_default();
     let segments = |text: &str| text.split(['\r', '\n']).filter(|line| !line.is_empty()).map(str::to_owned).collect::<Vec<_>>();
     match shown {
@@ -233,7 +242,7 @@ pub(super) async fn reprocess(Extract(state): Extract<State>, command: Command<A
     let action = if command.body.dry_run { "reprocess_hospital_messages_dry" } else { "reprocess_hospital_messages" };
     let done = state.gateway.reprocess(&ids, &visible, command.body.dry_run, audit(caller, action, None, format!("{} messages", ids.len()), now_us())).await?;
     if done.is_empty() && !command.body.ids.is_empty() {
-        return Err(not_found());
+        return Err(no_message());
     }
     Ok(Json(Reprocessing { dry_run: command.body.dry_run, messages: done.into_iter().map(Judged::of).collect() }))
 }
