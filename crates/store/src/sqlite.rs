@@ -20,7 +20,7 @@ const READERS: u32 = 2;
 const READ_AHEAD_ROWS: usize = 1_000;
 const WRITER_CACHE_MIB: i64 = 32;
 /// Longer scripts are not repeated letter by letter, and would push out the ones that are.
-const CACHED_SCRIPT_BYTES_MAX: usize = 16 * 1024;
+const CACHED_SCRIPT_BYTES_MAX: usize = 6 * 1024;
 /// Pages (of 4 KiB) in the write-ahead log past which it is made to start again.
 const WAL_PAGES_WANTED: i64 = 4_000;
 
