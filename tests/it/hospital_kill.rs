@@ -9,6 +9,7 @@ use hearthline_interop::hl7v2::AckCode;
 use hearthline_nhs::NhsNumber;
 use hearthline_runtime::admin::AdminFile;
 use hearthline_runtime::auth::Role;
+use hearthline_tests::PATIENCE;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -26,7 +27,6 @@ const LINES: usize = 32;
 /// Each an admission and a discharge.
 const VISITS: usize = 12;
 const KILLS: usize = 6;
-const PATIENCE: Duration = Duration::from_secs(120);
 
 const HUB: &str = r#"
 controller_ods = "ZH100"

@@ -3,13 +3,12 @@
 use crate::people::*;
 use crate::system::System;
 use hearthline_runtime::auth::Role;
+use hearthline_tests::PATIENCE;
 use serde_json::json;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use tokio::process::Command;
 
 const BROWSER: &str = "chromium";
-const PATIENCE: Duration = Duration::from_secs(120);
 
 fn browser() -> Option<PathBuf> {
     let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).map(|folder| folder.join(BROWSER)).find(|file| file.is_file());

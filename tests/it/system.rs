@@ -13,7 +13,7 @@ use hearthline_runtime::config::{Config, Sources};
 use hearthline_runtime::telemetry::Telemetry;
 use hearthline_sandbox::{Ports, Sandbox};
 use hearthline_tests::servers::{Kafka, Postgres, server};
-use hearthline_tests::until;
+use hearthline_tests::{PATIENCE, until};
 use serde_json::Value as Json;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -206,7 +206,7 @@ impl System {
                 let reply = Message::parse(&frame).expect("a readable reply");
                 return Hl7Reply::of(&reply).expect("a reply has an MSA").code.code();
             }
-            let read = tokio::time::timeout(Duration::from_secs(30), stream.read(&mut buffer)).await.expect("a reply in time").expect("a reply");
+            let read = tokio::time::timeout(PATIENCE, stream.read(&mut buffer)).await.expect("a reply in time").expect("a reply");
             assert!(read > 0, "the connection was closed without a reply");
             decoder.push(&buffer[..read]);
         }

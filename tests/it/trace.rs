@@ -3,12 +3,9 @@
 use crate::people::*;
 use crate::system::System;
 use hearthline_sandbox::otlp::{Collector, Handle, Options, Span};
+use hearthline_tests::PATIENCE;
 use serde_json::json;
 use std::net::Ipv4Addr;
-use std::time::Duration;
-
-/// Spans leave in batches, once a second.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn receiver() -> Handle {
     Collector::start((Ipv4Addr::LOCALHOST, 0).into(), Options::default()).await.expect("a receiver")

@@ -39,7 +39,7 @@ pub fn address(service: &str, variable: &str) -> Option<String> {
 }
 
 /// How long a predicate may take to become true.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits until `probe` gives a value; fails the test, naming what it waited for, after [`PATIENCE`].
 pub async fn until<T, F, Fut>(what: &str, mut probe: F) -> T

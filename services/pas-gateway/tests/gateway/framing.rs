@@ -112,7 +112,7 @@ async fn the_peers_own_limit_holds_from_its_first_header_on_and_the_feed_goes_on
     // Not ended yet, and refused already: no more than the limit is kept of it.
     sender.send_raw(b"\x0b").await;
     sender.send_raw(&message(1)).await;
-    until("its peer is known", || async { edge.connection().peer.is_some() }).await;
+    until("its peer is known", || async { edge.gateway.connections().iter().any(|c| c.peer.is_some()) }).await;
     sender.send_raw(&vec![b'x'; 8_192]).await;
     assert_eq!(sender.reply().await.expect("a reply").0.code, AckCode::ApplicationReject);
     sender.send_raw(b"\x1c\r").await;

@@ -241,9 +241,9 @@ impl World {
         self.eventually(&format!("/pharmacies/open?home_id={}", uuid(HOME)), |v| v["pharmacies"].as_array().is_some_and(|p| p.len() == 2)).await
     }
 
-    /// Reads until `enough` holds; an error after ten seconds.
+    /// Reads until `enough` holds; an error after a minute.
     pub async fn eventually(&self, path: &str, enough: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
         loop {
             let seen = self.get(path).await?;
             if enough(&seen) {

@@ -243,9 +243,9 @@ impl World {
         Ok((response.status().as_u16(), response.json().await?))
     }
 
-    /// The call's share, once `enough` holds of it; an error after ten seconds.
+    /// The call's share, once `enough` holds of it; an error after a minute.
     pub async fn share(&self, enough: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
         loop {
             let (_, seen) = self.get(&format!("/shares/{}", uuid::Uuid::from_bytes(CALL))).await?;
             if enough(&seen) {
