@@ -752,18 +752,8 @@ async fn rows_beside_the_events_are_kept(adapter: &dyn StoreAdapter) {
     store.append(inbox(InboxChange::Receive(Box::new(message.clone())))).await.unwrap();
     assert!(matches!(store.append(inbox(InboxChange::Receive(Box::new(message.clone())))).await, Err(StoreError::Refused(_))), "the same row again");
     let settled = |id, from: &'static str, state| {
-        let (why, effect, stream) = (String::new(), String::new(), Some(stream()));
-        inbox(InboxChange::Settle(Box::new(Settled {
-            id,
-            from: from.into(),
-            state,
-            why,
-            effect,
-            stream,
-            resident: Some([6; 16]),
-            person_tag: None,
-            moved: true,
-        })))
+        let row = Settled::new(id, from, state, String::new());
+        inbox(InboxChange::Settle(Box::new(Settled { stream: Some(stream()), resident: Some([6; 16]), moved: true, ..row })))
     };
     let moved_on = Answer::Fenced(ROW_MOVED_ON);
     assert_eq!(store.append(settled([1; 16], "received", "ignored")).await.unwrap(), moved_on, "it was judged in another state");

@@ -350,6 +350,13 @@ pub struct Settled {
     pub moved: bool,
 }
 
+impl Settled {
+    /// Of a row that leads nowhere, or not yet.
+    pub fn new(id: [u8; 16], from: impl Into<Cow<'static, str>>, state: &'static str, why: String) -> Self {
+        Settled { id, from: from.into(), state, why, effect: String::new(), stream: None, resident: None, person_tag: None, moved: false }
+    }
+}
+
 /// A frame as received or sent.
 #[derive(Debug, Clone)]
 pub struct InboxRow {

@@ -354,19 +354,7 @@ impl Gateway {
         }
         let sql = format!("select id from inbox where state = $1 and peer = $2 and outgoing = 0 and received_at >= $3 order by seq limit {RELEASE_ROWS}");
         let rows = self.kernel.store.query(&sql, &[SHADOW.into(), name.as_str().into(), since.into()]).await?;
-        unit.inbox.extend(rows.iter().map(|row| {
-            InboxChange::Settle(Box::new(Settled {
-                id: row.id(0),
-                from: SHADOW.into(),
-                state: RECEIVED,
-                why: String::new(),
-                effect: String::new(),
-                stream: None,
-                resident: None,
-                person_tag: None,
-                moved: false,
-            }))
-        }));
+        unit.inbox.extend(rows.iter().map(|row| InboxChange::Settle(Box::new(Settled::new(row.id(0), SHADOW, RECEIVED, String::new())))));
         let is_full = rows.len() == RELEASE_ROWS;
         let gaps = record.feed.open.iter().filter(|gap| gap.cause == GapCause::Demoted && gap.from >= since);
         let filled: Vec<([u8; 16], i64)> = gaps.filter_map(|gap| Some((gap.id, gap.until?))).collect();

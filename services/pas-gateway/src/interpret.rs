@@ -1,33 +1,31 @@
 //! From what was received to what happened: the one reader of the inbox, on the holder of the service's lease.
 //!
-//! A page of received rows is opened in the order of receipt, all that they are judged by is read in a few queries, the keys of visits
-//! that begin are made in one go. The next page is made ready as this one is settled, and takes over the visits that moved on meanwhile;
-//! it is read anew where it speaks of one of them by another name, or of one that some message came to wait for. Messages of different visits are settled at the same time, so that the store commits them
-//! together, and those of one visit, or of one patient where they name no visit, one after the other. Each message is one unit. A unit
-//! that meets a visit which moved on is judged anew from what is there; one that meets another holder of the lease ends the page; a row
-//! that was settled meanwhile, as when the lease came back while a unit was still on its way, stays as it was settled.
+//! A [`page`] of received rows is opened in the order of receipt, all that they are judged by is read in a few queries, the keys of
+//! visits that begin are made in one go. The next page is made ready as this one is settled, and takes over the visits that moved on
+//! meanwhile; it is read anew where it speaks of one of them by another name, or of one that some message came to wait for. Messages of
+//! different visits are settled at the same time, so that the store commits them together, and those of one visit, or of one patient
+//! where they name no visit, one after the other. Each message is one unit. A unit that meets a visit which moved on is judged anew from
+//! what is there; one that meets another holder of the lease ends the page; a row that was settled meanwhile, as when the lease came back
+//! while a unit was still on its way, stays as it was settled.
 
-use crate::gateway::{DUPLICATE, Gateway, HELD, Keys, RECEIVED, SHADOW, Verdict};
+mod page;
+
+use crate::gateway::{DUPLICATE, Gateway, HELD, RECEIVED, SHADOW, Verdict};
 use crate::inbox::{ATTEMPTS_MAX, OpenRow, moved_on, names};
 use crate::known::{Known, KnownVisit};
-use crate::peer::Mode;
 use crate::tags::{CONTROL_REUSED, Lasting, message_claim};
 use async_trait::async_trait;
 use futures_util::StreamExt;
-use hearthline_eventing::{Answer, ClaimRule, InboxChange, Leading, NotNow, ROW_MOVED_ON, Settled, StoreError, Unit, now_us, query_pairs};
+use hearthline_eventing::{Answer, ClaimRule, InboxChange, Leading, NotNow, ROW_MOVED_ON, Settled, StoreError, Unit, now_us};
 use hearthline_nhs::StreamId;
+use page::{Before, Page, Row};
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-const PAGE_ROWS: u64 = 1_000;
-/// Messages that are opened at once end with the one that passes this.
-const PAGE_BYTES: i64 = 8 * 1024 * 1024;
 /// Visits settled at the same time: more than one commit takes, so that the next batch is there when one is done.
 const VISITS_AT_ONCE: usize = 1_024;
-/// The same body under another control id within this time is the same message.
-const SAME_BODY_US: i64 = 10 * 60 * 1_000_000;
 /// Between two looks at what another process received.
 const LOOK: Duration = Duration::from_millis(250);
 const AFTER_TROUBLE: Duration = Duration::from_secs(1);
@@ -86,53 +84,6 @@ impl Leading for Interpreter {
     }
 }
 
-/// A row of a page.
-struct Row {
-    open: OpenRow,
-    seq: i64,
-    /// Its control id came before with another body.
-    control_reused: bool,
-    body: Option<[u8; 16]>,
-    /// Under its day's key.
-    person_tag: Option<[u8; 16]>,
-    control_id: String,
-    received_at: i64,
-    /// The row of the same body under another control id.
-    same_as: Option<[u8; 16]>,
-    /// Its peer's messages take no effect now.
-    is_shadowed: bool,
-}
-
-/// Rows in the order of receipt, and what they are judged by.
-#[derive(Default)]
-struct Page {
-    rows: Vec<Row>,
-    known: Known,
-    /// So many more could not be opened, and were settled.
-    unreadable: usize,
-    /// Peers whose messages take no effect now.
-    shadowed: HashSet<String>,
-    /// There may be more behind it that can be looked at before it is settled.
-    is_followed: bool,
-}
-
-/// A page that is being settled, to the one behind it.
-struct Before {
-    seq: i64,
-    /// By all of their names.
-    visits: HashSet<[u8; 16]>,
-    /// The names that they go by beside the first.
-    by_names: HashSet<[u8; 16]>,
-    shadowed: HashSet<String>,
-}
-
-impl Before {
-    /// A message speaks of one of its visits by another name: what it is judged by is not known yet.
-    fn renames(&self, keys: &Keys) -> bool {
-        keys.visits().any(|name| self.by_names.contains(&name)) || keys.by_names().any(|name| self.visits.contains(&name))
-    }
-}
-
 /// What became of the messages of one visit.
 struct Outcome {
     /// The visit by its names, the one that it goes by first.
@@ -181,16 +132,11 @@ impl<'g> Run<'g> {
             return Ok(settled);
         }
         self.begin_visits(&page.rows, &mut page.known, &HashSet::new()).await?;
-        let before = Before {
-            seq: page.rows.last().map_or(0, |row| row.seq),
-            visits: page.rows.iter().flat_map(|row| row.open.keys.visits()).collect(),
-            by_names: page.rows.iter().flat_map(|row| row.open.keys.by_names()).collect(),
-            shadowed: std::mem::take(&mut page.shadowed),
-        };
+        let before = Before::of(&mut page);
         let mut groups: HashMap<Vec<u8>, Vec<Row>> = HashMap::new();
         let mut order: Vec<Vec<u8>> = Vec::new();
         for row in page.rows {
-            let key = sequence_key(&row.open);
+            let key = settling_key(&row.open);
             let group = groups.entry(key.clone()).or_default();
             if group.is_empty() {
                 order.push(key);
@@ -227,132 +173,6 @@ impl<'g> Run<'g> {
         Ok(settled)
     }
 
-    /// The oldest received rows, or those behind a page that is being settled, and what they are judged by.
-    async fn page(&self, lasting: &Lasting, before: Option<&Before>) -> Result<Page, NotNow> {
-        let gateway = self.gateway;
-        let mut page = self.open(lasting, before.map_or(0, |before| before.seq)).await?;
-        if page.rows.is_empty() {
-            return Ok(page);
-        }
-        page.is_followed &= !truncate(&mut page.rows);
-        let mut keys: Vec<&mut Keys> = page.rows.iter_mut().map(|row| &mut row.open.keys).collect();
-        gateway.follow_merges(lasting, &mut keys).await?;
-        page.shadowed = self.shadowed(&page.rows).await?;
-        for row in &mut page.rows {
-            row.is_shadowed = page.shadowed.contains(&row.open.reading.peer.name);
-        }
-        let all: Vec<_> = page.rows.iter().map(|row| (&row.open.reading, &row.open.keys)).collect();
-        let nobody = HashSet::new();
-        let were_shadowed = before.map_or(&nobody, |before| &before.shadowed);
-        let (known, same) = tokio::try_join!(gateway.know(lasting, &all), self.same_bodies(&page.rows, were_shadowed))?;
-        for (row, same_as) in page.rows.iter_mut().zip(same) {
-            row.same_as = same_as;
-        }
-        page.known = known;
-        if let Some(before) = before {
-            self.begin_visits(&page.rows, &mut page.known, &before.visits).await?;
-        }
-        Ok(page)
-    }
-
-    /// The oldest received rows behind `after`, opened; those that cannot be are settled.
-    async fn open(&self, lasting: &Lasting, after: i64) -> Result<Page, NotNow> {
-        let store = self.gateway.kernel.store.as_ref();
-        let sql = "select r.seq, r.size from inbox r where (r.state || '') = 'received' and r.seq > $2 order by r.seq limit $1";
-        let sizes = store.query(sql, &[PAGE_ROWS.into(), after.into()]).await?;
-        let before = sizes.iter().scan(0, |bytes, row| Some(std::mem::replace(bytes, *bytes + row.int(1))));
-        let taken = before.take_while(|bytes| *bytes < PAGE_BYTES).count();
-        let Some(last) = taken.checked_sub(1).map(|last| sizes[last].int(0)) else { return Ok(Page::default()) };
-        let sql = "select r.id, r.seq, r.day, b.sealed, r.traceparent, r.peer, r.control_id, r.body_tag, r.person_tag, r.received_at, \
-            exists (select 1 from inbox p where p.control_id = r.control_id and p.peer = r.peer and p.seq < r.seq and p.digest <> r.digest and p.state <> 'refused' and p.outgoing = 0) \
-            from inbox r left join inbox_bytes b on b.id = r.id where (r.state || '') = 'received' and r.seq > $1 and r.seq <= $2 order by r.seq";
-        let found = store.query(sql, &[after.into(), last.into()]).await?;
-        let (mut rows, mut unreadable) = (Vec::with_capacity(found.len()), 0);
-        for row in &found {
-            let id = row.id(0);
-            let raw = match row.opt_blob(3) {
-                Some(sealed) => self.gateway.unseal(id, row.text(2), sealed).await?,
-                None => None,
-            };
-            let opened = raw.ok_or("its day is over").and_then(|raw| self.gateway.open_row(lasting, (id, row.int(9)), row.text(5), raw, row.opt_text(4)));
-            match opened {
-                Ok(open) => rows.push(Row {
-                    open,
-                    seq: row.int(1),
-                    control_reused: row.flag(10),
-                    body: row.opt_id(7),
-                    person_tag: row.opt_id(8),
-                    control_id: row.text(6).to_owned(),
-                    received_at: row.int(9),
-                    same_as: None,
-                    is_shadowed: false,
-                }),
-                Err(why) => {
-                    self.append(settle(id, HELD, why.to_owned())).await?;
-                    unreadable += 1;
-                }
-            }
-        }
-        Ok(Page { rows, unreadable, is_followed: taken < sizes.len() || sizes.len() as u64 == PAGE_ROWS, ..Page::default() })
-    }
-
-    /// For each message the one whose body came a little earlier under another control id. What is just being settled is shadow's where its
-    /// peer was among `were_shadowed`.
-    async fn same_bodies(&self, rows: &[Row], were_shadowed: &HashSet<String>) -> Result<Vec<Option<[u8; 16]>>, NotNow> {
-        let oldest = rows.iter().map(|row| row.received_at).min().unwrap_or(0);
-        // By patient, which an index finds: under the day's key, and under the lasting one where they are a resident by now.
-        let tags = |row: &Row| [row.person_tag, row.open.keys.person].into_iter().flatten();
-        let pairs: HashSet<_> = rows.iter().filter_map(|row| Some((row, row.body?))).flat_map(|(row, body)| tags(row).map(move |tag| (tag, body))).collect();
-        let pairs: Vec<_> = pairs.into_iter().collect();
-        let sql = "select p.body_tag, p.peer, p.control_id, p.seq, p.received_at, p.id, p.state from pairs cross join inbox p \
-            where p.person_tag is not null and p.person_tag = pairs.a and p.body_tag = pairs.b and p.received_at >= $1 and p.state not in ('refused', 'duplicate')";
-        let earlier = query_pairs(self.gateway.kernel.store.as_ref(), sql, &[(oldest - SAME_BODY_US).into()], &pairs).await?;
-        let mut by_body: HashMap<[u8; 16], Vec<&hearthline_eventing::Row>> = HashMap::new();
-        for row in &earlier {
-            by_body.entry(row.id(0)).or_default().push(row);
-        }
-        let same_as = |row: &Row| {
-            let same = row.body.and_then(|body| by_body.get(&body)).into_iter().flatten().find(|other| {
-                other.int(3) < row.seq
-                    && other.int(4) >= row.received_at - SAME_BODY_US
-                    && other.text(1) == row.open.reading.peer.name
-                    && other.text(2) != row.control_id
-                    // What a feed said in shadow had no effect, so that it can be no reason to leave out another.
-                    && (row.is_shadowed || !(other.text(6) == SHADOW || other.text(6) == RECEIVED && were_shadowed.contains(other.text(1))))
-            });
-            same.map(|other| other.id(5))
-        };
-        Ok(rows.iter().map(same_as).collect())
-    }
-
-    /// The peers of these messages that are in shadow now.
-    async fn shadowed(&self, rows: &[Row]) -> Result<HashSet<String>, NotNow> {
-        let mut modes: HashMap<&str, Mode> = HashMap::new();
-        for row in rows {
-            let peer = &row.open.reading.peer;
-            if !modes.contains_key(peer.name.as_str()) {
-                modes.insert(&peer.name, self.gateway.mode(peer).await?);
-            }
-        }
-        Ok(modes.into_iter().filter(|(_, mode)| *mode == Mode::Shadow).map(|(name, _)| name.to_owned()).collect())
-    }
-
-    /// Gives a stream to each visit that may begin, and makes their keys together. Whether `unsure` visits are there is not known yet.
-    async fn begin_visits(&self, rows: &[Row], known: &mut Known, unsure: &HashSet<[u8; 16]>) -> Result<(), NotNow> {
-        let mut fresh = Vec::new();
-        for row in rows {
-            let Some(tag) = row.open.keys.visit.filter(|tag| !known.visits.contains_key(tag) && !unsure.contains(tag)) else { continue };
-            let is_persons = row.open.keys.person.is_some_and(|person| known.persons.contains_key(&person));
-            if !is_persons || row.same_as.is_some() || row.is_shadowed {
-                continue;
-            }
-            let id = hearthline_runtime::service::fresh_id();
-            known.visits.insert(tag, KnownVisit { stream: StreamId::from_bytes(id), visit: Default::default(), version: 0, is_renamed: false });
-            fresh.push(id);
-        }
-        Ok(self.gateway.kernel.composer.keyring.ensure_many(&fresh).await?)
-    }
-
     /// Settles the messages of one visit in order.
     async fn settle_group(&self, lasting: &Lasting, known: &Known, group: Vec<Row>) -> Outcome {
         let visit = group.first().and_then(|row| row.open.keys.visit).and_then(|tag| known.visits.get(&tag)).cloned();
@@ -373,7 +193,7 @@ impl<'g> Run<'g> {
                     break;
                 }
                 tracing::error!(%error, "a message cannot be interpreted; it is held");
-                outcome.trouble = self.append(settle(id, HELD, format!("it could not be interpreted: {error}"))).await;
+                outcome.trouble = self.append(Settled::new(id, RECEIVED, HELD, format!("it could not be interpreted: {error}"))).await;
                 if outcome.trouble.is_err() {
                     break;
                 }
@@ -387,7 +207,7 @@ impl<'g> Run<'g> {
         let gateway = self.gateway;
         if let Some(same_as) = row.same_as {
             let why = "the same body came before under another control id".to_owned();
-            let settled = Settled { stream: Some(StreamId::from_bytes(same_as)), ..settle(row.open.id, DUPLICATE, why) };
+            let settled = Settled { stream: Some(StreamId::from_bytes(same_as)), ..Settled::new(row.open.id, RECEIVED, DUPLICATE, why) };
             return self.append(settled).await;
         }
         if row.is_shadowed {
@@ -447,7 +267,7 @@ impl<'g> Run<'g> {
         let verdict = self.gateway.judge(lasting, &row.open.reading, &row.open.keys, known, before.as_ref());
         let effect = names(&verdict);
         let resident = verdict.resident.map(|id| *id.bytes());
-        self.append(Settled { effect, resident, ..settle(row.open.id, SHADOW, why(&verdict, row.control_reused)) }).await?;
+        self.append(Settled { effect, resident, ..Settled::new(row.open.id, RECEIVED, SHADOW, why(&verdict, row.control_reused)) }).await?;
         if let (Some(tag), Some(after)) = (tag, moved_on(before.as_ref(), &verdict)) {
             let mut shadows = self.lock_shadows();
             if shadows.len() >= SHADOW_VISITS_MAX {
@@ -472,27 +292,6 @@ impl<'g> Run<'g> {
     }
 }
 
-/// Leaves to the next page what is judged by what this one settles; true where there is such.
-fn truncate(rows: &mut Vec<Row>) -> bool {
-    // What comes after a merge is named by it; of a merge of visits both are to be there as well.
-    let merge = rows.iter().position(|row| !row.open.keys.edges.is_empty() || row.open.keys.retired_visit.is_some());
-    let merge = merge.map(|at| if rows[at].open.keys.retired_visit.is_some() { at.max(1) } else { at + 1 });
-    // A visit without a number may be told of under several identifiers of its patient.
-    let mut names: HashMap<([u8; 16], i64), [u8; 16]> = HashMap::new();
-    let twice = rows.iter().position(|row| {
-        let Some((patient, at_us)) = row.open.keys.admission else { return false };
-        let called = row.open.keys.also_called.iter().chain([&patient]);
-        called.fold(false, |twice, tag| twice | (*names.entry((*tag, at_us)).or_insert(patient) != patient))
-    });
-    let cut = merge.into_iter().chain(twice).min();
-    rows.truncate(cut.unwrap_or(rows.len()));
-    cut.is_some()
-}
-
-fn settle(id: [u8; 16], state: &'static str, why: String) -> Settled {
-    Settled { id, from: RECEIVED.into(), state, why, effect: String::new(), stream: None, resident: None, person_tag: None, moved: false }
-}
-
 fn why(verdict: &Verdict, control_reused: bool) -> String {
     const REUSED: &str = "its control id came before with another body";
     match (verdict.why.as_str(), control_reused) {
@@ -503,7 +302,7 @@ fn why(verdict: &Verdict, control_reused: bool) -> String {
 }
 
 /// Messages with one key are settled in their order.
-fn sequence_key(row: &OpenRow) -> Vec<u8> {
+fn settling_key(row: &OpenRow) -> Vec<u8> {
     if let Some(visit) = row.keys.visit {
         return visit.to_vec();
     }

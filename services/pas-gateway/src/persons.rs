@@ -1,5 +1,6 @@
 //! What is held because of who is who, found again: a message that names another patient than its visit's, as soon as the visit is that
-//! patient's (A45) or the two are one (A34, A40), and a merge as soon as all whom it names are residents. Two residents whom the directory makes one are found by reprocessing.
+//! patient's (A45) or the two are one (A34, A40), and a merge as soon as all whom it names are residents. Two residents whom the directory
+//! makes one are found by reprocessing.
 
 use crate::domain::Report;
 use crate::gateway::{Gateway, HELD, INTERPRETED, Verdict};

@@ -1,4 +1,6 @@
 use super::*;
+use crate::domain::{Arrival, VisitClass};
+use hearthline_nhs::OdsCode;
 
 fn peers() -> Vec<Peer> {
     vec![Peer::new("southampton", OdsCode::parse("RHM").expect("valid"))]

@@ -166,17 +166,7 @@ impl Gateway {
     async fn keep_again(&self, peer: &Peer, first: [u8; 16], again: InboxRow) -> Result<(), NotNow> {
         let rows = self.kernel.store.query("select 1 from inbox where id = $1 and state = $2", &[first.into(), SHADOW.into()]).await?;
         if !rows.is_empty() && self.mode(peer).await? == Mode::Live {
-            let settled = Settled {
-                id: first,
-                from: SHADOW.into(),
-                state: RECEIVED,
-                why: String::new(),
-                effect: String::new(),
-                stream: None,
-                resident: None,
-                person_tag: None,
-                moved: false,
-            };
+            let settled = Settled::new(first, SHADOW, RECEIVED, String::new());
             let inbox = vec![InboxChange::Receive(Box::new(again.clone())), InboxChange::Settle(Box::new(settled))];
             match self.kernel.store.append(Unit { inbox, ..Unit::default() }).await? {
                 Answer::Committed { .. } => return Ok(()),

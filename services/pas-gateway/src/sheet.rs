@@ -4,6 +4,7 @@ use crate::explain;
 use crate::national::Item;
 use crate::peer::{Accepts, Acknowledgement, Listener, Mode, Peer};
 use crate::profile::{FieldPath, Profile, ProfileStatus};
+use crate::reading;
 use std::fmt::Write as _;
 
 const TRIGGERS: &[(&str, &str)] = &[
@@ -51,7 +52,7 @@ fn connection(sheet: &mut String, peer: &Peer, profile: &Profile, listener: &Lis
         format!("`{}` or {}", peer.facility_ods, named.join(", "))
     };
     let certificate = if peer.client_names.is_empty() { "as the listener asks".to_owned() } else { peer.client_names.join(" or ") };
-    let zone = if peer.time_zone == "Europe/London" { profile.time_zone.as_deref().unwrap_or("Europe/London") } else { &peer.time_zone };
+    let zone = reading::zone(peer, profile);
     let mode = match peer.mode {
         Mode::Shadow => "shadow: stored and answered, nothing follows until the promotion",
         Mode::Live => "live",

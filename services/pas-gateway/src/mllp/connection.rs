@@ -576,7 +576,7 @@ fn header(head: &[u8]) -> Option<&[u8]> {
 }
 
 fn key_of(frame: &[u8]) -> String {
-    Message::parse(frame).map(|message| reading::sequence_key(&message)).unwrap_or_default()
+    Message::parse(frame).map(|message| reading::receipt_key(&message)).unwrap_or_default()
 }
 
 /// MSA-1 of a reply of ours.

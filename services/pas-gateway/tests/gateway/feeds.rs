@@ -104,17 +104,7 @@ async fn six_hours_of_silence_and_the_backlog_are_one_gap() {
     look(&gateway, back + 100 * MINUTE).await;
     assert_eq!(world.events().await.len(), 2, "closed before what came was interpreted");
     let rows = gateway.kernel.store.query("select id from inbox where state = 'received'", &[]).await.expect("readable");
-    let settle = |id| hearthline_eventing::Settled {
-        id,
-        from: "received".into(),
-        state: "interpreted",
-        why: String::new(),
-        effect: String::new(),
-        stream: None,
-        resident: None,
-        person_tag: None,
-        moved: false,
-    };
+    let settle = |id| hearthline_eventing::Settled::new(id, "received", "interpreted", String::new());
     let inbox = rows.iter().map(|row| InboxChange::Settle(Box::new(settle(row.id(0))))).collect();
     gateway.kernel.store.append(Unit { inbox, ..Unit::default() }).await.expect("appended");
     for minute in [101, 102, 110] {
@@ -200,17 +190,7 @@ async fn a_demotion_begins_a_gap_that_a_promotion_reaching_back_fills() {
         if round == 2 {
             let rows = gateway.kernel.store.query("select id from inbox where state = 'received'", &[]).await.expect("readable");
             assert_eq!(rows.len(), 4);
-            let settle = |id| hearthline_eventing::Settled {
-                id,
-                from: "received".into(),
-                state: "ignored",
-                why: String::new(),
-                effect: String::new(),
-                stream: None,
-                resident: None,
-                person_tag: None,
-                moved: false,
-            };
+            let settle = |id| hearthline_eventing::Settled::new(id, "received", "ignored", String::new());
             let inbox = rows.iter().map(|row| InboxChange::Settle(Box::new(settle(row.id(0))))).collect();
             gateway.kernel.store.append(Unit { inbox, ..Unit::default() }).await.expect("appended");
         }
