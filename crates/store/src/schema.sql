@@ -26,6 +26,8 @@ create index if not exists claims_expiry on claims (expires_at) where expires_at
 create index if not exists claims_visit on claims (owner) where scope = 'visit';
 create index if not exists claims_waiting on claims (owner) where scope = 'waiting';
 create index if not exists claims_waiting_also on claims (owner) where scope = 'waiting-also';
+create index if not exists claims_waiting_person on claims (owner) where scope = 'waiting-person';
+create index if not exists claims_place_also on claims (owner) where scope = 'place-also';
 create index if not exists claims_patient_alias on claims (owner) where scope = 'patient-alias';
 
 -- How far each partition was taken, by whom.

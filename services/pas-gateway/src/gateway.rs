@@ -14,7 +14,7 @@ use crate::reading::{DEATH_CONTRADICTED, Matter, Merged, Reading};
 use crate::tags::Lasting;
 use hearthline_eventing::Kernel;
 use hearthline_interop::hl7v2::Charset;
-use hearthline_nhs::{DateOfBirth, HomeId, NhsNumber, Postcode, ResidentId, StreamId, london_date};
+use hearthline_nhs::{DateOfBirth, HomeId, NhsNumber, ResidentId, StreamId, london_date};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -465,10 +465,9 @@ fn home_of(reading: &Reading, known: &Known) -> Option<Subject> {
         return None;
     }
     let addresses = &reading.patient.addresses;
-    let mut postcodes: Vec<&str> = addresses.iter().filter_map(|address| address.postcode.as_ref().map(Postcode::as_str)).collect();
-    postcodes.sort_unstable();
-    postcodes.dedup();
-    let homes: Vec<HomeAddress> = postcodes.iter().filter_map(|postcode| known.homes.get(*postcode)).flatten().cloned().collect();
+    let mut homes: Vec<HomeAddress> = reading.patient.places().iter().filter_map(|place| known.homes.get(*place)).flatten().cloned().collect();
+    homes.sort_by_key(|home| *home.id.bytes());
+    homes.dedup();
     let signs = Signs { addresses, source: reading.source(), destination: &reading.destination };
     place(None, &signs, &homes).map(|place| place.subject())
 }

@@ -12,7 +12,7 @@ use hearthline_nhs::StreamId;
 
 /// Held messages of a person are looked at; the payload is the directory's fact, its personal part sealed as it came.
 pub const PERSON_KNOWN: &str = "person-known";
-/// Held messages from an address are looked at; the payload is the postcode of a home.
+/// Held messages from an address are looked at; the payload is the postcode of a home, and its UPRN on a line of its own.
 pub const HOME_KNOWN: &str = "home-known";
 
 /// The gateway's policies.
@@ -40,8 +40,8 @@ impl Inbound for Policies {
         match wire::directory_fact(fact) {
             Err(why) => return Ok(Reaction::Park(why.to_string())),
             Ok(None) => return Ok(Reaction::Project),
-            Ok(Some(DirectoryFact::Home { postcode, .. })) => {
-                let payload = postcode.as_str().to_owned().into_bytes().into();
+            Ok(Some(DirectoryFact::Home { postcode, uprn, .. })) => {
+                let payload = format!("{}\n{uprn}", postcode.as_str()).into_bytes().into();
                 unit.timers.push(TimerChange::Set { stream: fact.stream(), name: HOME_KNOWN, due_at: now, payload });
             }
             Ok(Some(DirectoryFact::Destroyed)) => {

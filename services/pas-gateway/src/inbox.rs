@@ -29,8 +29,8 @@ use crate::tags::{
 };
 use crate::wire;
 use bytes::Bytes;
-use hearthline_eventing::{Access, Actor, Answer, Cause, ClaimRule, InboxChange, NotNow, Occurred, Settled, Unit, Value, now_us, query_among, seal};
-use hearthline_nhs::{NhsNumber, Postcode, StreamId, london_date};
+use hearthline_eventing::{Access, Actor, Answer, Cause, ClaimRule, InboxChange, NotNow, Occurred, Settled, Unit, Value, now_us, query_pairs, seal};
+use hearthline_nhs::{NhsNumber, StreamId, london_date};
 use jiff::civil::Date;
 use std::borrow::Cow;
 
@@ -146,15 +146,20 @@ impl Gateway {
     /// Looks at every held message about a person, under each living day's key, in the messages' own time order.
     pub async fn examine_person(&self, number: &NhsNumber) -> Result<Looked, NotNow> {
         let tags = self.daily_tags(|daily| daily.number(number)).await?;
-        let looked = self.examine_tagged("person_tag", &tags).await?;
+        let looked = self.examine_tagged("select i.id from pairs cross join inbox i where i.person_tag is not null and i.person_tag = pairs.a", &tags).await?;
         self.examine_awaiting(number).await?;
         Ok(looked)
     }
 
-    /// Looks at every held message from an address with this postcode.
-    pub async fn examine_place(&self, postcode: &Postcode) -> Result<Looked, NotNow> {
-        let tags = self.daily_tags(|daily| daily.place(postcode)).await?;
-        self.examine_tagged("place_tag", &tags).await
+    /// Looks at every held message from an address at one of these postcodes or UPRNs.
+    pub async fn examine_places(&self, places: &[&str]) -> Result<Looked, NotNow> {
+        let mut tags = Vec::new();
+        for place in places.iter().filter(|place| !place.is_empty()) {
+            tags.extend(self.daily_tags(|daily| daily.place(place)).await?);
+        }
+        let found = "select i.id from pairs cross join inbox i where i.place_tag is not null and i.place_tag = pairs.a and i.state in ('received', 'held') \
+            union select c.digest from pairs cross join claims c where c.scope = 'place-also' and c.owner = pairs.a";
+        self.examine_tagged(found, &tags).await
     }
 
     /// A tag under the key of each day whose messages may still be here.
@@ -171,13 +176,17 @@ impl Gateway {
         Ok(tags)
     }
 
-    async fn examine_tagged(&self, column: &'static str, tags: &[[u8; 16]]) -> Result<Looked, NotNow> {
+    /// `found` selects the ids of rows by the tags, which it reads as `pairs.a`.
+    async fn examine_tagged(&self, found: &str, tags: &[[u8; 16]]) -> Result<Looked, NotNow> {
         let store = self.kernel.store.as_ref();
-        let head = format!("select id, state, occurred_at, seq from inbox where state in ($1, $2) and (occurred_at, seq) > ($3, $4) and {column}");
-        let tail = format!("order by occurred_at, seq limit {PAGE_ROWS}");
+        let sql = format!(
+            "select i.id, i.state, i.occurred_at, i.seq from ({found}) found join inbox i on i.id = found.id \
+             where i.state in ($1, $2) and (i.occurred_at, i.seq) > ($3, $4) order by i.occurred_at, i.seq limit {PAGE_ROWS}"
+        );
+        let tags: Vec<_> = tags.iter().map(|tag| (*tag, *tag)).collect();
         let (mut looked, mut after) = (Looked::Over, (i64::MIN, 0));
         loop {
-            let rows = query_among(store, &head, &[RECEIVED.into(), HELD.into(), after.0.into(), after.1.into()], tags, &tail).await?;
+            let rows = query_pairs(store, &sql, &[RECEIVED.into(), HELD.into(), after.0.into(), after.1.into()], &tags).await?;
             let Some(last) = rows.last() else { return Ok(looked) };
             after = (last.int(2), last.int(3));
             for row in &rows {

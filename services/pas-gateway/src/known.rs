@@ -1,6 +1,6 @@
 //! What is known of all that a page of messages speaks of, read in a few queries.
 
-use crate::domain::place::HomeAddress;
+use crate::domain::place::{HomeAddress, is_uprn};
 use crate::domain::state::Visit;
 use crate::domain::{Confidence, Subject};
 use crate::gateway::{Gateway, HELD, Keys};
@@ -41,6 +41,7 @@ pub struct Known {
     pub visits: HashMap<[u8; 16], KnownVisit>,
     /// Deaths and merges that were told of.
     pub reported: HashSet<[u8; 16]>,
+    /// By postcode and by UPRN.
     pub homes: HashMap<String, Vec<HomeAddress>>,
     /// Visits that some held message waits for.
     pub waited_for: HashSet<[u8; 16]>,
@@ -218,29 +219,30 @@ impl Gateway {
         Ok(())
     }
 
-    /// Homes at the postcodes of those whom nobody knows, where the agreement with the trust lets that be looked for.
+    /// Homes where those may live whom nobody knows, where the agreement with the trust lets that be looked for.
     async fn read_homes(&self, known: &mut Known, messages: &[(&Reading, &Keys)]) -> Result<(), NotNow> {
-        let mut postcodes: Vec<Value> = Vec::new();
+        let (mut postcodes, mut uprns): (Vec<Value>, Vec<Value>) = Default::default();
         for (reading, _) in messages.iter().filter(|(reading, _)| reading.peer.home_level_visits.is_some()) {
-            for postcode in reading.patient.addresses.iter().filter_map(|address| address.postcode.as_ref()) {
-                if !known.homes.contains_key(postcode.as_str()) {
-                    known.homes.insert(postcode.as_str().to_owned(), Vec::new());
-                    postcodes.push(postcode.as_str().into());
+            for place in reading.patient.places() {
+                if !known.homes.contains_key(place) {
+                    known.homes.insert(place.to_owned(), Vec::new());
+                    if is_uprn(place) { uprns.push(place.into()) } else { postcodes.push(place.into()) }
                 }
             }
         }
-        let head = "select id, name, first_line, postcode from homes where postcode";
-        for row in query_among(self.kernel.store.as_ref(), head, &[], &postcodes, "").await? {
-            let Ok(postcode) = Postcode::parse(row.text(3)) else { continue };
-            let home = HomeAddress {
-                id: HomeId::from_bytes(row.id(0)),
-                name: row.text(1).to_owned(),
-                first_line: row.text(2).to_owned(),
-                postcode: postcode.clone(),
-                // The directory does not say it yet.
-                uprn: String::new(),
-            };
-            known.homes.entry(postcode.as_str().to_owned()).or_default().push(home);
+        for (by, column, places) in [("postcode", 3, postcodes), ("uprn", 4, uprns)] {
+            let head = format!("select id, name, first_line, postcode, uprn from homes where {by} <> '' and {by}");
+            for row in query_among(self.kernel.store.as_ref(), &head, &[], &places, "").await? {
+                let Ok(postcode) = Postcode::parse(row.text(3)) else { continue };
+                let home = HomeAddress {
+                    id: HomeId::from_bytes(row.id(0)),
+                    name: row.text(1).to_owned(),
+                    first_line: row.text(2).to_owned(),
+                    postcode,
+                    uprn: row.text(4).to_owned(),
+                };
+                known.homes.entry(row.text(column).to_owned()).or_default().push(home);
+            }
         }
         Ok(())
     }

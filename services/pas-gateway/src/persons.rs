@@ -6,7 +6,7 @@ use crate::domain::Report;
 use crate::gateway::{Gateway, HELD, INTERPRETED, Verdict};
 use crate::inbox::OpenRow;
 use crate::reading::Matter;
-use crate::tags::{Lasting, WAITING_PERSON};
+use crate::tags::Lasting;
 use hearthline_eventing::NotNow;
 use hearthline_nhs::NhsNumber;
 
@@ -26,7 +26,7 @@ impl Gateway {
     /// Looks at merges that wait for somebody.
     pub(crate) async fn examine_awaiting(&self, number: &NhsNumber) -> Result<(), NotNow> {
         let person = Lasting::open(&self.kernel.composer.keyring).await?.number(number);
-        let sql = "select inbox.id from claims join inbox on inbox.id = claims.digest where claims.owner = $1 and claims.scope = $2 and inbox.state = $3 order by inbox.occurred_at, inbox.seq";
-        self.examine_all(sql, &[person.into(), WAITING_PERSON.into(), HELD.into()]).await
+        let sql = "select inbox.id from claims join inbox on inbox.id = claims.digest where claims.owner = $1 and claims.scope = 'waiting-person' and inbox.state = $2 order by inbox.occurred_at, inbox.seq";
+        self.examine_all(sql, &[person.into(), HELD.into()]).await
     }
 }

@@ -10,7 +10,7 @@ use crate::gateway::{DUPLICATE, Gateway, RECEIVED, REFUSED, SHADOW};
 use crate::mllp::Arrival;
 use crate::peer::{self, Accepts, Acknowledgement as Agreed, Mode, Peer, Sends};
 use crate::reading::{self, Reading, Refusal, UNKNOWN_FACILITY};
-use crate::tags::{Daily, INBOX, Lasting, message_claim, message_key_name};
+use crate::tags::{Daily, INBOX, Lasting, PLACE_ALSO, message_claim, message_key_name};
 use bytes::Bytes;
 use hearthline_eventing::{Answer, Claim, ClaimRule, InboxChange, InboxRow, NotNow, ROW_MOVED_ON, Settled, StoreError, Unit, now_us, seal, trace};
 use hearthline_interop::hl7v2::{
@@ -133,7 +133,8 @@ impl Gateway {
         let digest = lasting.message(&reading.peer.name, adt.sending_application().unwrap_or_default(), &reading.control_id, &body);
         let id = hearthline_runtime::service::fresh_id();
         let key = keyring.ensure(keyring.named(&message_key_name(&frame.day))).await?;
-        let postcode = reading.patient.addresses.iter().filter_map(|a| a.postcode.as_ref()).find(|p| !p.is_pseudo());
+        let places = if reading.peer.home_level_visits.is_some() { reading.patient.places() } else { Vec::new() };
+        let places: Vec<[u8; 16]> = places.into_iter().map(|place| daily.place(place)).collect();
         let row = InboxRow {
             id,
             peer: reading.peer.name.clone(),
@@ -145,14 +146,16 @@ impl Gateway {
                 Some(number) => Some(daily.number(number)),
                 None => (!reading.patient.key.is_empty()).then(|| daily.local(&reading.peer.name, &reading.patient.key)),
             },
-            place_tag: postcode.filter(|_| reading.peer.home_level_visits.is_some()).map(|p| daily.place(p)),
+            place_tag: places.first().copied(),
             occurred_at: reading.at.at_us,
             sealed: seal::seal_joined(&key, &id, frame.raw).into(),
             ..blank(frame, reply, RECEIVED)
         };
-        let claim = message_claim(INBOX, &digest, &[], id, ClaimRule::Unique, (frame.received_at, self.kept_days));
+        let kept = (frame.received_at, self.kept_days);
+        let also = |place: &[u8; 16]| message_claim(PLACE_ALSO, &[place.as_slice(), &id].concat(), &id, *place, ClaimRule::KeepFirst, kept);
+        let claims = [message_claim(INBOX, &digest, &[], id, ClaimRule::Unique, kept)].into_iter().chain(places.iter().skip(1).map(also)).collect();
         let again = InboxRow { id: hearthline_runtime::service::fresh_id(), sealed: Bytes::new(), state: DUPLICATE, ..row.clone() };
-        match self.append(row, vec![claim]).await? {
+        match self.append(row, claims).await? {
             Answer::Committed { .. } => Ok(()),
             Answer::Claimed(holder) => {
                 let again = InboxRow { stream: Some(holder.owner), why: "the same message came before".to_owned(), ..again };

@@ -5,7 +5,7 @@
 
 use crate::reading::VisitName;
 use hearthline_eventing::{Claim, ClaimRule, Keyring, KeyringError, Lookup};
-use hearthline_nhs::{DateOfBirth, NhsNumber, OdsCode, Postcode, StreamId};
+use hearthline_nhs::{DateOfBirth, NhsNumber, OdsCode, StreamId};
 
 /// A message that was taken: the key is its digest, the owner its row.
 pub const INBOX: &str = "inbox";
@@ -22,6 +22,8 @@ pub const WAITING_ALSO: &str = "waiting-also";
 /// A merge that waits for somebody whom PID-3 does not name to be registered: the key is the tag of their number with the row, the digest
 /// the row, the owner the tag.
 pub const WAITING_PERSON: &str = "waiting-person";
+/// A message's places but the first, which its row has: the key is the tag with the row, the digest the row, the owner the tag.
+pub const PLACE_ALSO: &str = "place-also";
 /// A death, or a merge of residents, that a facility reported: it is told of once.
 pub const DEATH: &str = "death";
 /// A facility's identifier of a patient that a merge retired; the owner is the tag of the one that stays.
@@ -112,8 +114,9 @@ impl Daily {
         self.0.tag_bytes("local", &[peer.as_bytes(), &[0], key.as_bytes()])
     }
 
-    pub fn place(&self, postcode: &Postcode) -> [u8; 16] {
-        self.0.tag("place", postcode.as_str())
+    /// A postcode or a UPRN at which a home may be (see [`crate::domain::place::PatientAddress::places`]).
+    pub fn place(&self, place: &str) -> [u8; 16] {
+        self.0.tag("place", place)
     }
 }
 

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use hearthline_contracts::topics;
 use hearthline_eventing::timers::{Due, OnTimer};
 use hearthline_eventing::{Fact, NotNow, Store, StoreError, TimerChange, Unit};
-use hearthline_nhs::{Postcode, StreamId, london_date, london_instant};
+use hearthline_nhs::{StreamId, london_date, london_instant};
 
 /// Days that are over are swept.
 pub const SWEEP: &str = "sweep";
@@ -37,10 +37,8 @@ impl OnTimer for Clock {
             feeds::LISTEN => return self.gateway.listen(timer, now).await,
             feeds::RELEASE => return self.gateway.release(timer, now).await,
             HOME_KNOWN => {
-                let postcode = std::str::from_utf8(&timer.payload).ok().and_then(|text| Postcode::parse(text).ok());
-                if let Some(postcode) = postcode {
-                    return self.gateway.examine_place(&postcode).await.map(|looked| after(looked, timer, HOME_KNOWN, now));
-                }
+                let places: Vec<&str> = std::str::from_utf8(&timer.payload).unwrap_or_default().lines().collect();
+                return self.gateway.examine_places(&places).await.map(|looked| after(looked, timer, HOME_KNOWN, now));
             }
             other => tracing::error!(timer = other, "a timer that nobody knows is dropped"),
         }

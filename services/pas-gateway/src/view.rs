@@ -7,14 +7,16 @@ use hearthline_eventing::{Fact, Table, Tx, View, ViewError};
 
 const HOMES: Table = Table {
     name: "homes",
-    columns: &["id", "name", "first_line", "postcode"],
+    columns: &["id", "name", "first_line", "postcode", "uprn"],
     key: 1,
     ddl: "create table if not exists homes (
   id blob primary key,
   name text not null,
   first_line text not null,
-  postcode text not null
+  postcode text not null,
+  uprn text not null
 );
+create index if not exists homes_uprn on homes (uprn) where uprn <> '';
 create index if not exists homes_postcode on homes (postcode);",
 };
 
@@ -29,15 +31,15 @@ impl View for Homes {
 
     async fn apply(&self, tx: &mut Tx<'_>, facts: &[Fact]) -> Result<(), ViewError> {
         for fact in facts.iter().filter(|f| f.topic == topics::DIRECTORY.name) {
-            let Some(DirectoryFact::Home { name, first_line, postcode }) =
+            let Some(DirectoryFact::Home { name, first_line, postcode, uprn }) =
                 wire::directory_fact(fact).map_err(|_| ViewError::Unreadable("a directory event"))?
             else {
                 continue;
             };
             tx.execute(
-                "insert into homes (id, name, first_line, postcode) values ($1,$2,$3,$4) \
-                 on conflict (id) do update set name = excluded.name, first_line = excluded.first_line, postcode = excluded.postcode",
-                &[fact.stream().into(), name.into(), first_line.into(), postcode.as_str().into()],
+                "insert into homes (id, name, first_line, postcode, uprn) values ($1,$2,$3,$4,$5) \
+                 on conflict (id) do update set name = excluded.name, first_line = excluded.first_line, postcode = excluded.postcode, uprn = excluded.uprn",
+                &[fact.stream().into(), name.into(), first_line.into(), postcode.as_str().into(), uprn.into()],
             );
         }
         Ok(())

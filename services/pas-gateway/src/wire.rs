@@ -150,7 +150,7 @@ pub fn decode(fact: &Fact) -> Result<Option<Event>, Unreadable> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DirectoryFact {
     /// A home, as far as addresses go.
-    Home { name: String, first_line: String, postcode: Postcode },
+    Home { name: String, first_line: String, postcode: Postcode, uprn: String },
     /// A resident's identifiers may have changed: the sealed part says how.
     Identifiers,
     /// A resident's personal data is gone.
@@ -165,6 +165,7 @@ pub fn directory_fact(fact: &Fact) -> Result<Option<DirectoryFact>, Unreadable> 
             postcode: Postcode::parse(&h.postcode).map_err(|_| Unreadable("a postcode"))?,
             first_line: h.address_lines.into_iter().next().unwrap_or_default(),
             name: h.name,
+            uprn: h.uprn.trim_start_matches('0').to_owned(),
         }),
         Some(DirectoryFactPb::ResidentRegistered(r)) if r.has_nhs_number => Some(DirectoryFact::Identifiers),
         Some(DirectoryFactPb::IdentifierAdded(i)) if i.kind() == dir::IdentifierKind::NhsNumber => Some(DirectoryFact::Identifiers),

@@ -14,7 +14,7 @@ pub struct HomeAddress {
     pub name: String,
     pub first_line: String,
     pub postcode: Postcode,
-    /// Unique property reference number; empty where the directory has none.
+    /// Unique property reference number without leading noughts, which some leave out; empty where the directory has none.
     pub uprn: String,
 }
 
@@ -23,8 +23,20 @@ pub struct HomeAddress {
 pub struct PatientAddress {
     pub lines: Vec<String>,
     pub postcode: Option<Postcode>,
-    /// Where the profile names a field for it.
+    /// Where the profile names a field for it, without leading noughts.
     pub uprn: Option<String>,
+}
+
+impl PatientAddress {
+    /// By what a home at this address is looked for: the postcode, which no UPRN equals, and the UPRN.
+    pub fn places(&self) -> impl Iterator<Item = &str> {
+        self.postcode.iter().filter(|postcode| !postcode.is_pseudo()).map(Postcode::as_str).chain(self.uprn.as_deref())
+    }
+}
+
+/// Which of the two a place is.
+pub fn is_uprn(place: &str) -> bool {
+    place.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 impl std::fmt::Debug for PatientAddress {
@@ -71,8 +83,7 @@ pub fn place(registered: Option<HomeId>, signs: &Signs<'_>, homes: &[HomeAddress
 }
 
 fn place_at(address: &PatientAddress, signs: &Signs<'_>, homes: &[HomeAddress]) -> Option<Place> {
-    let by_uprn: Vec<&HomeAddress> =
-        homes.iter().filter(|home| !home.uprn.is_empty() && address.uprn.as_ref().is_some_and(|u| same_uprn(u, &home.uprn))).collect();
+    let by_uprn: Vec<&HomeAddress> = homes.iter().filter(|home| address.uprn.as_ref() == Some(&home.uprn)).collect();
     if let [home] = by_uprn.as_slice() {
         return Some(Place { home: home.id, rule: ResolverRule::HomeUprn, confidence: Confidence::High, evidence: "the UPRN is the home's" });
     }
@@ -104,11 +115,6 @@ fn place_at(address: &PatientAddress, signs: &Signs<'_>, homes: &[HomeAddress]) 
         }),
         _ => None,
     }
-}
-
-/// Leading noughts are left out by some.
-fn same_uprn(a: &str, b: &str) -> bool {
-    a.trim_start_matches('0') == b.trim_start_matches('0')
 }
 
 /// Upper case, letters and digits only, words parted by one space: `Oak Lodge, 12 High St.` → `OAK LODGE 12 HIGH ST`.

@@ -59,7 +59,7 @@ fn the_strongest_ground_decides_and_says_what_agreed() {
         [home(1, "Oak Lodge", "12 High Street"), HomeAddress { postcode: Postcode::parse("SO16 6YE").expect("valid"), ..home(2, "Ash Court", "1 Low Lane") }];
     let id = |n: u8| HomeId::from_bytes([n; 16]);
     let elsewhere = at(&["somewhere"], "PO1 1AA");
-    let by_uprn = PatientAddress { uprn: Some("0010002".into()), ..elsewhere.clone() };
+    let by_uprn = PatientAddress { uprn: Some("10002".into()), ..elsewhere.clone() };
     let (near_oak, in_oak) = (at(&["somewhere"], "SO16 6YD"), at(&["Oak Lodge"], "SO16 6YD"));
     for (registered, addresses, source, destination, expected) in [
         (Some(id(3)), &[in_oak.clone()][..], "", "", Some((id(3), ResolverRule::NhsNumber, Confidence::High))),

@@ -2,12 +2,13 @@
 
 use super::clock::Clock;
 use super::coded::Coded;
-use crate::domain::place::PatientAddress;
+use crate::domain::place::{PatientAddress, is_uprn};
 use crate::national::Item;
 use crate::profile::Profile;
 use hearthline_interop::hl7v2::{Adt, NhsNumberRule, PatientIdentifier, Precision};
 use hearthline_nhs::{DateOfBirth, NhsNumber, NhsNumberStatus, Postcode};
 use jiff::civil::Date;
+use std::collections::HashSet;
 
 /// A death as a message has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +114,17 @@ pub struct Patient {
     pub key: String,
 }
 
+impl Patient {
+    /// By what the homes are looked for where the patient may live (see [`PatientAddress::places`]), each once, postcodes first.
+    pub fn places(&self) -> Vec<&str> {
+        let mut places: Vec<&str> = self.addresses.iter().flat_map(PatientAddress::places).collect();
+        places.sort_by_key(|place| is_uprn(place));
+        let mut seen = HashSet::new();
+        places.retain(|place| seen.insert(*place));
+        places
+    }
+}
+
 impl std::fmt::Debug for Patient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Patient(redacted)")
@@ -174,6 +186,7 @@ pub(super) fn patient(adt: &Adt<'_>, coded: &Coded<'_>, nhs_number: Option<NhsNu
     let first = adt.identifiers().next().or_else(|| adt.external_identifier());
     let local = first.map(|id| LocalId::of(&id).key()).unwrap_or_default();
     let uprn = coded.profile.raw(Item::Uprn, coded.message).filter(|uprn| uprn.len() <= 12 && uprn.bytes().all(|b| b.is_ascii_digit()));
+    let uprn = uprn.map(|uprn| uprn.trim_start_matches('0')).filter(|uprn| !uprn.is_empty());
     Patient {
         key: nhs_number.as_ref().map_or(local, |number| number.as_str().to_owned()),
         nhs_number,

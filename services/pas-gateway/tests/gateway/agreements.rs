@@ -100,6 +100,46 @@ async fn a_home_is_known_by_address_before_codes_and_by_codes_beside_its_postcod
 }
 
 #[tokio::test]
+async fn a_home_is_known_by_its_uprn_and_by_every_address_also_when_it_is_registered_late() {
+    use hearthline_contracts::hospital::ResolverRule as R;
+    const ELSEWHERE: &str = "1 Nowhere Lane^^TOWN^^PO1 1AA^GBR^H";
+    let folder = World::new(Environment::Test).await;
+    let path = folder.folder.path().join("uprn.toml");
+    std::fs::write(&path, "title = \"UPRN\"\nstatus = \"verified\"\nextends = \"itk\"\n[fields]\nuprn = \"PID-11.19\"\n").expect("written");
+    let profile = path.to_str().expect("a plain path").to_owned();
+    let adt = |addresses: &str| {
+        let plain = String::from_utf8(Adt { address: ("PLACE", "HOLDER"), ..Adt::new("A01", "1", &number(1)) }.write()).expect("ascii");
+        plain.replace("PLACE^^SOUTHAMPTON^^HOLDER", addresses)
+    };
+    let uprn = |digits: &str| format!("{ELSEWHERE}{}{digits}", "^".repeat(12));
+    let second = format!("{ELSEWHERE}~Oak Lodge^^TOWN^^{POSTCODE}^GBR^C");
+    for (addresses, expected) in [
+        (uprn("10012345678"), Some(R::HomeUprn)),
+        (uprn("010012345678"), Some(R::HomeUprn)),
+        (uprn("10012345679"), None),
+        (second, Some(R::HomeAddress)),
+        (ELSEWHERE.to_owned(), None),
+    ] {
+        for is_late in [false, true] {
+            let world = World::new(Environment::Test).await;
+            let gateway = gateway_of(&world, |peer| Peer { profile: profile.clone(), ..peer }).expect("usable");
+            let home = world.home_at(HOME, "Oak Lodge", "12 High Street", POSTCODE, "10012345678").await;
+            if !is_late {
+                consume(&gateway, &home).await;
+            }
+            take(&gateway, adt(&addresses).as_bytes()).await;
+            if is_late {
+                assert!(opened(&world).await.is_none());
+                consume(&gateway, &home).await;
+                tick(&gateway).await;
+            }
+            let found = opened(&world).await.map(|o| o.resolver_rule());
+            assert_eq!(found, expected, "{addresses} late: {is_late}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_contradicts_is_taken_and_listed() {
     let world = World::new(Environment::Test).await;
     let gateway = world.gateway();

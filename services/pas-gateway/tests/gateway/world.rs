@@ -83,11 +83,17 @@ impl World {
 
     /// A home's registration as the directory composes it.
     pub async fn home(&self, id: [u8; 16], name: &str, line: &str, postcode: &str) -> Fact {
+        self.home_at(id, name, line, postcode, "").await
+    }
+
+    /// The same of a home whose UPRN is known.
+    pub async fn home_at(&self, id: [u8; 16], name: &str, line: &str, postcode: &str, uprn: &str) -> Fact {
         let fact = dir::HomeRegistered {
             ods_code: "VL001".into(),
             name: name.into(),
             address_lines: vec![line.into()],
             postcode: postcode.into(),
+            uprn: uprn.into(),
             ..Default::default()
         };
         self.compose(id, "HomeRegistered", wire::fact_bytes::<DirectoryEvent>(fact), None).await
