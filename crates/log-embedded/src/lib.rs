@@ -410,6 +410,9 @@ async fn move_wal(file: std::path::PathBuf, shared: Arc<Shared>, alive: mpsc::We
     }
 }
 
+/// Pages that a connection brings to those which all connections of the process share. Negative: KiB, not pages.
+const CACHE_KIB: &str = "-1024";
+
 fn options(file: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(file)
@@ -417,7 +420,7 @@ fn options(file: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(Duration::from_secs(10))
         .pragma("wal_autocheckpoint", "0")
-        .pragma("cache_size", "-8192")
+        .pragma("cache_size", CACHE_KIB)
         .disable_statement_logging()
 }
 

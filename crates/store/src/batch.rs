@@ -29,7 +29,7 @@ struct Recent<K, V> {
     new: HashMap<K, V>,
     old: HashMap<K, V>,
 }
-const HALF: usize = 20_000;
+const HALF: usize = 10_000;
 
 impl<K: Eq + Hash + Clone, V: Clone> Recent<K, V> {
     fn get(&self, k: &K) -> Option<&V> {

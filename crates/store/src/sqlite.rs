@@ -18,9 +18,12 @@ use tokio::sync::watch;
 const READERS: u32 = 2;
 /// Rows that a reading thread has ready before it waits for whoever asked: each wait is a switch of threads.
 const READ_AHEAD_ROWS: usize = 1_000;
-const WRITER_CACHE_MIB: i64 = 32;
+/// Pages that a connection brings to those which all connections of the process share: SQLite is built with its own memory management,
+/// so that one busy store uses what the others leave. Behind them are the system's.
+pub(crate) const CACHE_MIB: i64 = 1;
+const STATEMENTS_KEPT: usize = 100;
 /// Longer scripts are not repeated letter by letter, and would push out the ones that are.
-const CACHED_SCRIPT_BYTES_MAX: usize = 6 * 1024;
+const CACHED_SCRIPT_BYTES_MAX: usize = 3 * 1024;
 /// Pages (of 4 KiB) in the write-ahead log past which it is made to start again.
 const WAL_PAGES_WANTED: i64 = 4_000;
 
@@ -57,11 +60,11 @@ impl Drop for AbortOnDrop {
 impl SqliteStore {
     /// Opens or creates the file, brings its tables up to date and starts the writer.
     pub async fn open(options: Options) -> Result<Self, StoreError> {
-        let mut conn = SqliteConn::open_with(&options.file, WRITER_CACHE_MIB).await?;
+        let mut conn = SqliteConn::open_with(&options.file, CACHE_MIB).await?;
         migrate(&mut conn, &options.views).await.map_err(unavailable)?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
-            .connect_with(connect_options(&options.file, 8).read_only(true).row_buffer_size(READ_AHEAD_ROWS))
+            .connect_with(connect_options(&options.file, CACHE_MIB).read_only(true).row_buffer_size(READ_AHEAD_ROWS))
             .await
             .map_err(|e| StoreError::Unavailable(describe(&e)))?;
         let file = options.file.clone();
@@ -189,7 +192,7 @@ impl WriterConn for SqliteConn {
     type Place = PathBuf;
 
     async fn open(file: &PathBuf) -> Result<Self, StoreError> {
-        SqliteConn::open_with(file, WRITER_CACHE_MIB).await
+        SqliteConn::open_with(file, CACHE_MIB).await
     }
 
     /// The folder's lock keeps other processes away.
@@ -254,7 +257,7 @@ fn connect_options(file: &Path, cache_mib: i64) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(Duration::from_secs(10))
         .foreign_keys(false)
-        .statement_cache_capacity(200)
+        .statement_cache_capacity(STATEMENTS_KEPT)
         .pragma("cache_size", (-1024 * cache_mib).to_string())
         .pragma("wal_autocheckpoint", "0")
         .pragma("temp_store", "memory")
@@ -266,7 +269,7 @@ fn connect_options(file: &Path, cache_mib: i64) -> SqliteConnectOptions {
 /// again from its beginning, so it would grow for ever and its pages be found ever more slowly: past a size, the little that is
 /// left is moved between two batches.
 async fn move_wal(file: PathBuf, mut committed: watch::Receiver<Committed>, writer: WriterHandle<SqliteConn>) {
-    let Ok(mut conn) = SqliteConn::open_with(&file, 1).await else { return };
+    let Ok(mut conn) = SqliteConn::open_with(&file, CACHE_MIB).await else { return };
     while committed.changed().await.is_ok() {
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(400)) => {}
@@ -461,7 +464,7 @@ pub(crate) fn describe(e: &sqlx::Error) -> String {
 
 /// SQLite's own check of a whole file.
 pub(crate) async fn check_file(file: &Path) -> Result<(), StoreError> {
-    let mut conn = SqliteConn::open_with(file, 8).await?;
+    let mut conn = SqliteConn::open_with(file, CACHE_MIB).await?;
     let mut script = Script::default();
     script.push("pragma quick_check(1)", &[]);
     let rows = conn.run(script).await.map_err(unavailable)?;
