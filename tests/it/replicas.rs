@@ -417,27 +417,36 @@ async fn what_is_wrong_with_a_database_is_said_and_what_to_do() {
 }
 
 /// A serving process of its own, killed with the test.
-struct Serving(std::process::Child);
+struct Serving {
+    process: std::process::Child,
+    log: std::path::PathBuf,
+}
 
 impl Serving {
     fn start(config: &std::path::Path, folder: &std::path::Path, service: &str) -> Self {
         let args = ["--config", config.to_str().unwrap(), "--folder", folder.to_str().unwrap(), "serve", service];
         let mut command = crate::binary::command(&args);
         // Half a minute less to wait for; brokers allow no shorter one by default.
-        command.env("HEARTHLINE__KAFKA__CLIENT__SESSION_TIMEOUT_MS", "6000").stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
-        Serving(command.spawn().expect("it starts"))
+        let log = folder.with_extension("log");
+        let file = std::fs::File::create(&log).expect("a log file");
+        command.env("HEARTHLINE__KAFKA__CLIENT__SESSION_TIMEOUT_MS", "6000").stdout(std::process::Stdio::null()).stderr(file);
+        Serving { process: command.spawn().expect("it starts"), log }
     }
 
     fn signal(&self, name: &str) {
-        let sent = std::process::Command::new("kill").args([name, &self.0.id().to_string()]).status().expect("kill is there");
+        let sent = std::process::Command::new("kill").args([name, &self.process.id().to_string()]).status().expect("kill is there");
         assert!(sent.success());
     }
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let ended = self.process.try_wait();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if std::thread::panicking() {
+            eprintln!("{ended:?} before it was stopped; {}:\n{}", self.log.display(), std::fs::read_to_string(&self.log).unwrap_or_default());
+        }
     }
 }
 

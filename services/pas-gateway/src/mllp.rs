@@ -5,8 +5,10 @@
 //! to what could never be taken.
 
 pub mod connection;
+mod glance;
 pub mod listener;
 pub(crate) mod memory;
+mod terms;
 
 use hearthline_runtime::tls::Identity;
 use std::net::SocketAddr;

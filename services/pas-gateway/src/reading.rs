@@ -125,16 +125,6 @@ impl Reading {
     }
 }
 
-/// Messages of one visit, or one patient, are taken in the order they came: this is what tells them apart, before any is read in full.
-pub fn receipt_key(message: &Message<'_>) -> String {
-    let adt = Adt::of(message);
-    let facility = adt.sending_facility().unwrap_or_default();
-    match adt.visit_id() {
-        Some(visit) => format!("{facility}\0v\0{}", visit.value),
-        None => format!("{facility}\0p\0{}", adt.pid(3).value().text().unwrap_or_default()),
-    }
-}
-
 /// MSH-4 names nobody who may send.
 pub const UNKNOWN_FACILITY: Refusal = Refusal::of(
     AckCode::ApplicationReject,

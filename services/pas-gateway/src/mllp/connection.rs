@@ -8,18 +8,19 @@
 //! Frames are begun together, so that the store commits them together; those of one visit or patient one after the other. Each is a task
 //! of its own: what a sender does not read must not keep a frame from being finished that others may wait behind.
 
-use super::memory::{SMALL_BYTES, Share};
+use super::glance::{HEADER_BYTES, code_of, header, key_of, other_protocol};
+use super::memory::Share;
+use super::terms::{SETTLE, Terms};
 use super::{Arrival, Timings};
 use crate::connections::{Doing, Ended, Entry, Quirk};
 use crate::gateway::Gateway;
-use crate::peer::{self, Peer, Sends};
-use crate::reading;
+use crate::peer::{self, Sends};
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt, StreamExt};
 use hearthline_eventing::NotNow;
-use hearthline_interop::hl7v2::{AckCode, Adt, Message};
+use hearthline_interop::hl7v2::{Adt, Message};
 use hearthline_interop::mllp::{BEGUN_BYTES, Decoder, Event, Quirk as Framing, encode};
 use hearthline_runtime::tls::Identity;
 use std::collections::VecDeque;
@@ -39,48 +40,12 @@ const READ_BYTES: (usize, usize) = (4 * 1024, 64 * 1024);
 const IN_FLIGHT_BYTES: usize = 256 * 1024;
 /// Replies written together, at most.
 const REPLY_BYTES: usize = 32 * 1024;
-/// How much of a frame is looked through for the end of its MSH segment.
-const HEADER_BYTES: usize = 2 * 1024;
 /// How long a sender may take to see that we have ended.
 const LINGER: Duration = Duration::from_millis(500);
 /// How long a reply may take to be written once the gateway stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
-/// A frame that ended without its carriage return is taken after this silence.
-const SETTLE: Duration = Duration::from_secs(1);
-
 type Taken = Result<Option<Bytes>, NotNow>;
-
-/// What is agreed on for a stream.
-#[derive(Debug, Clone, Copy)]
-struct Terms {
-    frame_limit: usize,
-    in_flight: usize,
-    idle: Option<Duration>,
-    partial_frame: Duration,
-}
-
-impl Terms {
-    fn of(peer: &Peer) -> Self {
-        Terms { frame_limit: peer.frame_limit, in_flight: peer.in_flight.max(1), idle: peer.idle, partial_frame: peer.partial_frame }
-    }
-
-    /// Until it is known whose the connection is: the widest of the listener's peers, but for the size of a frame.
-    fn widest(peers: &[Peer], listener: &str, frame_limit: usize) -> Self {
-        let of_listener = || peers.iter().filter(|peer| peer.listener == listener);
-        Terms {
-            frame_limit: of_listener().map(|peer| peer.frame_limit).max().unwrap_or(frame_limit).min(SMALL_BYTES),
-            in_flight: of_listener().map(|peer| peer.in_flight).max().unwrap_or(1).max(1),
-            idle: of_listener().map(|peer| peer.idle).collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max()),
-            partial_frame: of_listener().map(|peer| peer.partial_frame).max().unwrap_or(Duration::from_secs(60)),
-        }
-    }
-
-    /// How often the clock is looked at.
-    fn tick(&self) -> Duration {
-        (self.idle.map_or(self.partial_frame, |idle| idle.min(self.partial_frame)) / 4).clamp(Duration::from_millis(5), SETTLE)
-    }
-}
 
 /// A frame that is being taken.
 struct Begun {
@@ -283,8 +248,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Looks whose the unfinished frame is, so that the peer's own limit holds before more of it is kept; whether that is settled.
     fn identify_unfinished(&mut self) -> bool {
         let head = self.decoder.unfinished();
-        let head = &head[..head.len().min(HEADER_BYTES)];
-        let Some(line) = header(head) else { return head.len() == HEADER_BYTES };
+        let Some(line) = header(head) else { return head.len() >= HEADER_BYTES };
         let line = Bytes::copy_from_slice(line);
         if let Ok(message) = Message::parse(&line) {
             self.identify(&message);
@@ -370,7 +334,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let next = self.found.iter().find_map(|event| if let Event::Frame(frame) = event { Some(frame.clone()) } else { None });
         if let Some(frame) = next
-            && let Ok(message) = Message::parse(header(&frame[..frame.len().min(HEADER_BYTES)]).unwrap_or_default())
+            && let Ok(message) = Message::parse(header(&frame).unwrap_or_default())
         {
             self.identify(&message);
         }
@@ -396,7 +360,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn begin_frame(&mut self, frame: Bytes) {
         let share = self.found_share.take().map(Arc::new);
-        let line = header(&frame[..frame.len().min(HEADER_BYTES)]).unwrap_or(&frame);
+        let line = header(&frame).unwrap_or(&frame);
         match Message::parse(line) {
             Ok(message) => {
                 self.identify(&message);
@@ -565,33 +529,5 @@ fn fit(buffer: &mut Vec<u8>, read: usize) {
         buffer.resize(read * 2, 0);
     } else if read < READ_BYTES.0 && buffer.len() > READ_BYTES.0 {
         *buffer = vec![0; READ_BYTES.0];
-    }
-}
-
-/// The MSH segment, where its end is there.
-fn header(head: &[u8]) -> Option<&[u8]> {
-    let begin = head.iter().position(|byte| *byte == b'M')?;
-    let end = head[begin..].iter().position(|byte| matches!(byte, b'\r' | b'\n'))?;
-    Some(&head[..begin + end])
-}
-
-fn key_of(frame: &[u8]) -> String {
-    Message::parse(frame).map(|message| reading::receipt_key(&message)).unwrap_or_default()
-}
-
-/// MSA-1 of a reply of ours.
-fn code_of(reply: &[u8]) -> &'static str {
-    let msa = reply.windows(4).position(|bytes| bytes == b"\rMSA");
-    let code = msa.and_then(|at| reply.get(at + 5..at + 7)).and_then(|code| std::str::from_utf8(code).ok());
-    code.and_then(AckCode::of).map_or("other", AckCode::code)
-}
-
-/// What a stream is that begins like this, where that is not MLLP.
-fn other_protocol(bytes: &[u8], is_secured: bool) -> Option<Quirk> {
-    const METHODS: [&[u8]; 5] = [b"GET /", b"POST /", b"HEAD /", b"PUT /", b"OPTIONS "];
-    match bytes {
-        [0x16, 0x03, ..] if !is_secured => Some(Quirk::TlsOnPlain),
-        _ if METHODS.iter().any(|method| bytes.starts_with(method)) => Some(Quirk::HttpOnMllp),
-        _ => None,
     }
 }
