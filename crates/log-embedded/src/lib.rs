@@ -411,7 +411,7 @@ async fn move_wal(file: std::path::PathBuf, shared: Arc<Shared>, alive: mpsc::We
 }
 
 /// Pages that a connection brings to those which all connections of the process share. Negative: KiB, not pages.
-const CACHE_KIB: &str = "-1024";
+const CACHE_KIB: &str = "-512";
 
 fn options(file: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()

@@ -6,7 +6,7 @@
 
 use crate::postgres::{Database, PgConn, Place};
 use crate::schema::is_plain;
-use crate::sqlite::{CACHE_MIB, SqliteConn};
+use crate::sqlite::{CACHE_KIB, SqliteConn};
 use crate::writer::WriterConn;
 use async_trait::async_trait;
 use hearthline_eventing::{Conn, DataKey, DbError, Dialect, KeyState, KeyStore, KeyringError, Row, Script, Value, now_us, seal};
@@ -56,11 +56,11 @@ impl SqliteKeyring {
             Kek::make(kek_file)?;
         }
         let kek = Arc::new(Kek::load(kek_file)?);
-        let mut conn = SqliteConn::open_with(file, CACHE_MIB).await.map_err(unavailable)?;
+        let mut conn = SqliteConn::open_with(file, CACHE_KIB).await.map_err(unavailable)?;
         conn.batch(&format!("pragma secure_delete = on; pragma wal_autocheckpoint = 1000; {SCHEMA}")).await.map_err(unavailable)?;
         empty_wal(&mut conn).await?;
         kek.check(&mut conn).await?;
-        let reader = SqliteConn::open_with(file, CACHE_MIB).await.map_err(unavailable)?;
+        let reader = SqliteConn::open_with(file, CACHE_KIB).await.map_err(unavailable)?;
         Ok(SqliteKeyring { jobs: start(conn, kek.clone()), reader: Mutex::new(reader), kek })
     }
 }

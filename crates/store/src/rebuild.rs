@@ -44,7 +44,7 @@ impl SqliteStore {
     }
 
     async fn rebuild_beside(&self, file: PathBuf, swap: bool) -> Result<Rebuilt, StoreError> {
-        let mut target = SqliteConn::open_with(&file, 64).await?;
+        let mut target = SqliteConn::open_with(&file, 64 * 1024).await?;
         // A file to be thrown away if anything happens: it needs no journal.
         let mut ddl = "pragma journal_mode = off;\npragma synchronous = off;\npragma locking_mode = exclusive;\n".to_owned();
         for table in tables(&self.views) {
@@ -52,7 +52,7 @@ impl SqliteStore {
             ddl.push_str(";\n");
         }
         target.batch(&ddl).await.map_err(unavailable)?;
-        let mut source = SqliteConn::open_with(&self.file, 16).await?;
+        let mut source = SqliteConn::open_with(&self.file, 16 * 1024).await?;
         let mut at = Replay { topic: self.topic, seq: 0, position: 0 };
         let mut facts = at.run(&mut source, &mut target, &self.views).await?;
         source.close().await;

@@ -20,7 +20,7 @@ const READERS: u32 = 2;
 const READ_AHEAD_ROWS: usize = 1_000;
 /// Pages that a connection brings to those which all connections of the process share: SQLite is built with its own memory management,
 /// so that one busy store uses what the others leave. Behind them are the system's.
-pub(crate) const CACHE_MIB: i64 = 1;
+pub(crate) const CACHE_KIB: i64 = 512;
 const STATEMENTS_KEPT: usize = 100;
 /// Longer scripts are not repeated letter by letter, and would push out the ones that are.
 const CACHED_SCRIPT_BYTES_MAX: usize = 3 * 1024;
@@ -60,11 +60,11 @@ impl Drop for AbortOnDrop {
 impl SqliteStore {
     /// Opens or creates the file, brings its tables up to date and starts the writer.
     pub async fn open(options: Options) -> Result<Self, StoreError> {
-        let mut conn = SqliteConn::open_with(&options.file, CACHE_MIB).await?;
+        let mut conn = SqliteConn::open_with(&options.file, CACHE_KIB).await?;
         migrate(&mut conn, &options.views).await.map_err(unavailable)?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
-            .connect_with(connect_options(&options.file, CACHE_MIB).read_only(true).row_buffer_size(READ_AHEAD_ROWS))
+            .connect_with(connect_options(&options.file, CACHE_KIB).read_only(true).row_buffer_size(READ_AHEAD_ROWS))
             .await
             .map_err(|e| StoreError::Unavailable(describe(&e)))?;
         let file = options.file.clone();
@@ -175,8 +175,8 @@ pub(crate) struct SqliteConn {
 }
 
 impl SqliteConn {
-    pub(crate) async fn open_with(file: &Path, cache_mib: i64) -> Result<Self, StoreError> {
-        let options = connect_options(file, cache_mib).create_if_missing(true);
+    pub(crate) async fn open_with(file: &Path, cache_kib: i64) -> Result<Self, StoreError> {
+        let options = connect_options(file, cache_kib).create_if_missing(true);
         let conn = options.connect().await.map_err(|e| StoreError::Unavailable(describe(&e)))?;
         Ok(SqliteConn { conn })
     }
@@ -192,7 +192,7 @@ impl WriterConn for SqliteConn {
     type Place = PathBuf;
 
     async fn open(file: &PathBuf) -> Result<Self, StoreError> {
-        SqliteConn::open_with(file, CACHE_MIB).await
+        SqliteConn::open_with(file, CACHE_KIB).await
     }
 
     /// The folder's lock keeps other processes away.
@@ -250,7 +250,7 @@ impl Conn for SqliteConn {
     }
 }
 
-fn connect_options(file: &Path, cache_mib: i64) -> SqliteConnectOptions {
+fn connect_options(file: &Path, cache_kib: i64) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(file)
         .journal_mode(SqliteJournalMode::Wal)
@@ -258,7 +258,7 @@ fn connect_options(file: &Path, cache_mib: i64) -> SqliteConnectOptions {
         .busy_timeout(Duration::from_secs(10))
         .foreign_keys(false)
         .statement_cache_capacity(STATEMENTS_KEPT)
-        .pragma("cache_size", (-1024 * cache_mib).to_string())
+        .pragma("cache_size", (-cache_kib).to_string())
         .pragma("wal_autocheckpoint", "0")
         .pragma("temp_store", "memory")
         .disable_statement_logging()
@@ -269,7 +269,7 @@ fn connect_options(file: &Path, cache_mib: i64) -> SqliteConnectOptions {
 /// again from its beginning, so it would grow for ever and its pages be found ever more slowly: past a size, the little that is
 /// left is moved between two batches.
 async fn move_wal(file: PathBuf, mut committed: watch::Receiver<Committed>, writer: WriterHandle<SqliteConn>) {
-    let Ok(mut conn) = SqliteConn::open_with(&file, CACHE_MIB).await else { return };
+    let Ok(mut conn) = SqliteConn::open_with(&file, CACHE_KIB).await else { return };
     while committed.changed().await.is_ok() {
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(400)) => {}
@@ -464,7 +464,7 @@ pub(crate) fn describe(e: &sqlx::Error) -> String {
 
 /// SQLite's own check of a whole file.
 pub(crate) async fn check_file(file: &Path) -> Result<(), StoreError> {
-    let mut conn = SqliteConn::open_with(file, CACHE_MIB).await?;
+    let mut conn = SqliteConn::open_with(file, CACHE_KIB).await?;
     let mut script = Script::default();
     script.push("pragma quick_check(1)", &[]);
     let rows = conn.run(script).await.map_err(unavailable)?;
