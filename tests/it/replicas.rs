@@ -486,25 +486,32 @@ async fn a_replica_paused_past_its_group_s_patience_wakes_and_writes_nothing() {
         .await;
     };
     let (first, second) = (deployed.folder.file("first"), deployed.folder.file("second"));
+    let epochs = async || one("select cast(sum(epoch) as bigint) from checkpoints").await;
 
-    let paused = Serving::start(&config, &first, "kpi-projection");
+    let _stays = Serving::start(&config, &first, "kpi-projection");
     publish(300).await;
     applied(300).await;
-    let _other = Serving::start(&config, &second, "kpi-projection");
-    // Some partitions go to the newcomer, each under a higher epoch.
-    until("partitions are shared", async || (one("select count(*) from checkpoints where epoch > 1").await > 0).then_some(())).await;
+    let paused = Serving::start(&config, &second, "kpi-projection");
+    // Half of the partitions go to the newcomer, each under a higher epoch.
+    let half = i64::try_from(topics::read_by("kpi-projection").len()).unwrap() * i64::from(topics::PARTITIONS) / 2;
+    until("partitions are shared", async || (one("select count(*) from checkpoints where epoch > 1").await == half).then_some(())).await;
+    assert_ne!(one("select count(*) from checkpoints where epoch > 1 and topic = 'hearthline.call.v1'").await, 0, "it reads what is published here");
+    let shared = epochs().await;
+    // Paused with records on their way to it.
+    publish(300).await;
     paused.signal("-STOP");
     publish(300).await;
-    applied(600).await;
-    let taken = one("select cast(sum(epoch) as bigint) from checkpoints").await;
+    until("what it had is taken over", async || (epochs().await >= shared + half).then_some(())).await;
+    applied(900).await;
+    let taken = epochs().await;
     paused.signal("-CONT");
     publish(300).await;
-    applied(900).await;
+    applied(1_200).await;
     // It came back as a member: some partitions have gone to it again, and what it thought it had was written by nobody twice.
-    until("it is a member again", async || (one("select cast(sum(epoch) as bigint) from checkpoints").await > taken).then_some(())).await;
+    until("it is a member again", async || (epochs().await >= taken + half).then_some(())).await;
     publish(100).await;
-    applied(1_000).await;
-    assert_eq!(one("select count(*) from archive").await, 1_000);
-    assert_eq!(one("select count(*) from seen").await, 1_000);
+    applied(1_300).await;
+    assert_eq!(one("select count(*) from archive").await, 1_300);
+    assert_eq!(one("select count(*) from seen").await, 1_300);
     assert_eq!(one("select count(*) from parked").await, 0);
 }

@@ -120,7 +120,7 @@ impl Place {
             }
             Ok(Ok(conn)) => conn,
         };
-        let mut conn = PgConn { conn };
+        let mut conn = PgConn { conn, begun: false };
         let mut script = Script::default();
         script
             .push("select coalesce(current_setting('hearthline.session', true), ''), current_setting('server_version_num')::bigint, pg_is_in_recovery()", &[]);
@@ -307,6 +307,8 @@ impl Store for PostgresStore {
 /// One session.
 pub(crate) struct PgConn {
     conn: PgConnection,
+    /// The writer began a transaction and has not rolled it back: the server warns of a rollback without one.
+    begun: bool,
 }
 
 impl PgConn {
@@ -342,14 +344,17 @@ impl WriterConn for PgConn {
     /// The row of the generation is the lock: who waits for it gets it as it was committed last, and each statement after that
     /// sees what was committed before it began.
     async fn lock(&mut self) -> Result<Begun, DbError> {
+        self.begun = true;
         self.standing("begin; select generation, work from writer for update").await
     }
 
     async fn look(&mut self) -> Result<Begun, DbError> {
+        self.begun = false;
         self.standing("select generation, work from writer").await
     }
 
     async fn seize(&mut self, expected: i64, after: Begun, position: u64) -> Result<bool, DbError> {
+        self.begun = true;
         let mut script = Script::default();
         script.push(format!("begin; {} where generation = {expected} returning 1", moved(after, position)), &[]);
         Ok(!self.run(script).await?.is_empty())
@@ -360,6 +365,7 @@ impl WriterConn for PgConn {
             Ok(sent) => sent,
             Err(error) => return Some(Err(error)),
         };
+        self.begun = false;
         let sending = sqlx::query_with(AssertSqlSafe(sql), args).fetch_all(&mut self.conn);
         Some(match tokio::time::timeout(ANSWER_TIMEOUT, sending).await {
             Ok(rows) => rows.map(|rows| !rows.is_empty()).map_err(|e| db_error(&e)),
@@ -381,8 +387,10 @@ impl WriterConn for PgConn {
     }
 
     async fn roll_back(&mut self) {
-        // Fails where the connection is gone, and the transaction with it.
-        let _ = self.batch("rollback".to_owned()).await;
+        if std::mem::take(&mut self.begun) {
+            // Fails where the connection is gone, and the transaction with it.
+            let _ = self.batch("rollback".to_owned()).await;
+        }
     }
 
     async fn close(self) {
