@@ -24,6 +24,7 @@ create table if not exists claims (
 create index if not exists claims_expiry on claims (expires_at) where expires_at is not null;
 -- Whose several keys are asked for, by the scope's name in the statement.
 create index if not exists claims_visit on claims (owner) where scope = 'visit';
+create index if not exists claims_resident_nhs on claims (owner) where scope = 'resident-nhs';
 create index if not exists claims_waiting on claims (owner) where scope = 'waiting';
 create index if not exists claims_waiting_also on claims (owner) where scope = 'waiting-also';
 create index if not exists claims_waiting_person on claims (owner) where scope = 'waiting-person';

@@ -129,12 +129,10 @@ pub struct Verdict {
     pub retired: Option<Retired>,
     /// Reports about persons, each with the claim that lets it be made once.
     pub reports: Vec<(Event, [u8; 16])>,
-    /// The persons whose registration it waits for, beside the patient of PID-3.
+    /// The persons of whom it waits to hear more: that they are residents, or the one whose visit it names.
     pub awaits: Vec<[u8; 16]>,
     /// It waits for its visit to be opened, or for a message that says whose that is.
     pub waits: bool,
-    /// It names another patient than its visit's.
-    pub is_anothers: bool,
 }
 
 pub const RECEIVED: &str = "received";
@@ -177,17 +175,7 @@ impl Verdict {
     }
 
     fn row(state: &'static str, why: &str) -> Self {
-        Verdict {
-            state,
-            why: why.to_owned(),
-            resident: None,
-            visit: None,
-            retired: None,
-            reports: Vec::new(),
-            awaits: Vec::new(),
-            waits: false,
-            is_anothers: false,
-        }
+        Verdict { state, why: why.to_owned(), resident: None, visit: None, retired: None, reports: Vec::new(), awaits: Vec::new(), waits: false }
     }
 
     /// Something beyond keeping the row follows.
@@ -270,7 +258,7 @@ impl Gateway {
             Matter::Visit(_) => on_visit(lasting, reading, keys, known, visit, who),
         };
         if let Who::Resident { id, .. } = who
-            && !verdict.is_anothers
+            && verdict.awaits.is_empty()
             && !matches!(reading.matter, Matter::Merge)
         {
             verdict.resident = Some(id);
@@ -304,7 +292,7 @@ fn on_visit(lasting: &Lasting, reading: &Reading, keys: &Keys, known: &Known, fo
     // A number of a visit may be used for another one by another system of the trust.
     let retired = keys.retired_visit.and_then(|tag| known.visits.get(&tag));
     if found.into_iter().chain(retired).any(|visit| is_anothers(lasting, (reading, &reported), keys, known, &visit.visit)) {
-        return Verdict { is_anothers: true, ..Verdict::row(HELD, ANOTHERS) };
+        return Verdict { awaits: keys.person.into_iter().collect(), ..Verdict::row(HELD, ANOTHERS) };
     }
     let has_resident = found.is_some_and(|found| found.visit.resident().is_some());
     let subject = match who {

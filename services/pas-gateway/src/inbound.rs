@@ -12,6 +12,8 @@ use hearthline_nhs::StreamId;
 
 /// Held messages of a person are looked at; the payload is the directory's fact, its personal part sealed as it came.
 pub const PERSON_KNOWN: &str = "person-known";
+/// Held messages of those who were made one with a resident are looked at; the payload is the resident.
+pub const RESIDENTS_MERGED: &str = "residents-merged";
 /// Held messages from an address are looked at; the payload is the postcode of a home, and its UPRN on a line of its own.
 pub const HOME_KNOWN: &str = "home-known";
 
@@ -28,7 +30,7 @@ impl Inbound for Policies {
 
     fn triage(&self, fact: &Fact) -> Triage {
         match wire::directory_fact(fact) {
-            // Edges, homes and deaths of residents are for the identities view.
+            // Homes and deaths of residents are for the identities view.
             Ok(None) => Triage::Project,
             Ok(Some(_)) | Err(_) => Triage::Act,
         }
@@ -44,13 +46,13 @@ impl Inbound for Policies {
                 let payload = format!("{}\n{uprn}", postcode.as_str()).into_bytes().into();
                 unit.timers.push(TimerChange::Set { stream: fact.stream(), name: HOME_KNOWN, due_at: now, payload });
             }
+            Ok(Some(DirectoryFact::Merged)) => {
+                let (stream, payload) = (StreamId::from_bytes(fact.event_id()), fact.stream().bytes().to_vec().into());
+                unit.timers.push(TimerChange::Set { stream, name: RESIDENTS_MERGED, due_at: now, payload });
+            }
             Ok(Some(DirectoryFact::Destroyed)) => {
-                let rows = self
-                    .gateway
-                    .kernel
-                    .store
-                    .query("select key from claims where owner = $1 and scope = $2", &[fact.stream().into(), RESIDENT_NHS.into()])
-                    .await?;
+                let sql = format!("select key from claims where scope = '{RESIDENT_NHS}' and owner = $1");
+                let rows = self.gateway.kernel.store.query(&sql, &[fact.stream().into()]).await?;
                 unit.releases.extend(rows.iter().map(|row| ClaimKey { scope: RESIDENT_NHS, key: row.blob(0).clone() }));
             }
             Ok(Some(DirectoryFact::Identifiers)) => {

@@ -55,6 +55,7 @@ impl Leading for Interpreter {
             let mut done = run.step().await;
             if done.is_ok() && looked.is_none() {
                 done = self.gateway.examine_awaited().await.and(done);
+                done = self.gateway.examine_heard_of().await.and(done);
             }
             if done.is_ok() && looked.is_none_or(|at| at.elapsed() > OVERLOOKED) {
                 looked = Some(Instant::now());
@@ -253,7 +254,7 @@ impl<'g> Run<'g> {
             self.gateway.examine(row.id).await?;
         } else if (*waits || row.keys.visits().any(|visit| known.waited_for.contains(&visit))) && verdict.opens(&row.keys) {
             self.gateway.examine_waiting(&row.keys).await?;
-        } else if verdict.is_anothers || !verdict.awaits.is_empty() {
+        } else if !verdict.awaits.is_empty() {
             // Likewise.
             self.gateway.examine(row.id).await?;
         }

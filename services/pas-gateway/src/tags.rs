@@ -19,8 +19,8 @@ pub const VISIT: &str = "visit";
 pub const WAITING: &str = "waiting";
 /// The same by another name of the visit: what stays in a merge of visits, or another identifier of the patient.
 pub const WAITING_ALSO: &str = "waiting-also";
-/// A merge that waits for somebody whom PID-3 does not name to be registered: the key is the tag of their number with the row, the digest
-/// the row, the owner the tag.
+/// A message that waits to hear more of somebody, as a merge of whom it merges, and what names another patient than its visit's of that
+/// patient: the key is the tag of their number with the row, the digest the row, the owner the tag.
 pub const WAITING_PERSON: &str = "waiting-person";
 /// A message's places but the first, which its row has: the key is the tag with the row, the digest the row, the owner the tag.
 pub const PLACE_ALSO: &str = "place-also";

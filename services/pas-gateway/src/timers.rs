@@ -2,7 +2,7 @@
 
 use crate::feeds;
 use crate::gateway::Gateway;
-use crate::inbound::{HOME_KNOWN, PERSON_KNOWN};
+use crate::inbound::{HOME_KNOWN, PERSON_KNOWN, RESIDENTS_MERGED};
 use crate::inbox::Looked;
 use crate::wire;
 use async_trait::async_trait;
@@ -34,6 +34,10 @@ impl OnTimer for Clock {
                 return Ok(unit);
             }
             PERSON_KNOWN => return self.person(timer).await.map(|looked| after(looked, timer, PERSON_KNOWN, now)),
+            RESIDENTS_MERGED => match timer.payload.as_ref().try_into() {
+                Ok(resident) => self.gateway.examine_merged(resident).await?,
+                Err(_) => tracing::error!("a timer that names no resident is dropped"),
+            },
             feeds::LISTEN => return self.gateway.listen(timer, now).await,
             feeds::RELEASE => return self.gateway.release(timer, now).await,
             HOME_KNOWN => {

@@ -153,6 +153,8 @@ pub enum DirectoryFact {
     Home { name: String, first_line: String, postcode: Postcode, uprn: String },
     /// A resident's identifiers may have changed: the sealed part says how.
     Identifiers,
+    /// Others were found to be the resident of the stream.
+    Merged,
     /// A resident's personal data is gone.
     Destroyed,
 }
@@ -172,6 +174,7 @@ pub fn directory_fact(fact: &Fact) -> Result<Option<DirectoryFact>, Unreadable> 
         Some(DirectoryFactPb::IdentifierCorrected(i)) if i.kind() == dir::IdentifierKind::NhsNumber || i.demographics_corrected => {
             Some(DirectoryFact::Identifiers)
         }
+        Some(DirectoryFactPb::ResidentsMerged(_)) => Some(DirectoryFact::Merged),
         Some(DirectoryFactPb::PersonalDataDestroyed(_)) => Some(DirectoryFact::Destroyed),
         _ => None,
     })

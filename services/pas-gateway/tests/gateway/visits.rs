@@ -408,6 +408,38 @@ async fn what_names_another_patient_takes_effect_once_the_facility_or_the_direct
             assert_eq!(world.states().await, ["interpreted"; 3], "{order:?} {as_page}: {:?}", world.rows().await);
         }
     }
+    // The directory's word: before or after the message, in one step or several, and after a process ended between the two.
+    let several = vec![(OTHER, [9; 16]), ([9; 16], ONE)];
+    for (merges, begins_with_them, ended_between) in [
+        (vec![(OTHER, ONE)], false, false),
+        (vec![(OTHER, ONE)], true, false),
+        (vec![(ONE, OTHER)], false, false),
+        (several, false, false),
+        (vec![(OTHER, ONE)], false, true),
+    ] {
+        let (world, gateway) = with_residents().await;
+        tick(&gateway).await;
+        take(&gateway, text(&Adt::new("A01", "1", &number(1))).as_bytes()).await;
+        let merged = async || {
+            for (from, into) in &merges {
+                consume(&gateway, &world.residents_merged(*from, *into).await).await;
+            }
+            match ended_between {
+                true => gateway.examine_heard_of().await.expect("looked"),
+                false => tick(&gateway).await,
+            }
+        };
+        if begins_with_them {
+            merged().await;
+        }
+        take(&gateway, discharge.as_bytes()).await;
+        if !begins_with_them {
+            assert_eq!(world.states().await, ["interpreted", "held"]);
+            merged().await;
+        }
+        assert_eq!(world.states().await, ["interpreted"; 2], "{merges:?} {begins_with_them}: {:?}", world.rows().await);
+        assert_eq!(world.events().await.last().map(String::as_str), Some("VisitClosed"));
+    }
 }
 
 /// A40 with one part per patient: who stays, and MRG-1.

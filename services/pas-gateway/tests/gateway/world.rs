@@ -99,6 +99,12 @@ impl World {
         self.compose(id, "HomeRegistered", wire::fact_bytes::<DirectoryEvent>(fact), None).await
     }
 
+    /// Two residents made one, as the directory composes it.
+    pub async fn residents_merged(&self, from: [u8; 16], into: [u8; 16]) -> Fact {
+        let fact = dir::ResidentsMerged { from_id: Bytes::copy_from_slice(&from), into_id: Bytes::copy_from_slice(&into), ..Default::default() };
+        self.compose(into, "ResidentsMerged", wire::fact_bytes::<DirectoryEvent>(fact), None).await
+    }
+
     async fn compose(&self, stream: [u8; 16], name: &'static str, fact: Bytes, personal: Option<Vec<u8>>) -> Fact {
         let now = now_us();
         let event = NewEvent { name, fact, personal: personal.map(Into::into), occurred: Occurred::at(now), revision: 1 };
