@@ -573,10 +573,10 @@ async fn a_process_that_stops_gives_the_lease_up(d: &dyn Deployment) {
     until("the first publishes", async || (first.cursor().await == 1).then_some(())).await;
     let two = second.work(None);
     one.stop().await;
-    let stopped = now_us();
+    let lease = query(second.kernel.store.as_ref(), "select holder, until from lease", &[]).await;
+    assert!(lease[0].id(0) == second.instance || lease[0].int(1) <= now_us(), "nobody waits until it runs out");
     second.append(s, 1, 1).await;
     until("the second publishes", async || (second.cursor().await == 2).then_some(())).await;
-    assert!(now_us() - stopped < LEASE_US / 2, "it waited until the lease ran out");
     two.stop().await;
 }
 
@@ -1024,7 +1024,8 @@ async fn a_republish_feeds_a_new_subscription_on_a_trimmed_topic(d: &dyn Deploym
     newcomer.until_folded(s, 455).await;
     reader.until_folded(s, 455).await;
     until("the request is done", async || republishing(process.kernel.store.as_ref()).await.ok().filter(Option::is_none)).await;
-    assert_eq!((process.cursor().await, parked().await), (455, 0));
+    assert_eq!(process.cursor().await, 455);
+    until("nothing waits any more", async || (parked().await == 0).then_some(())).await;
     working.stop().await;
     starting.stop().await;
     reading.stop().await;
@@ -1087,9 +1088,9 @@ async fn two_releases_run_side_by_side_and_the_older_can_come_back(d: &dyn Deplo
     let new = Process::of_release(d, "call-intake", 2).await.unwrap();
     let reader = Process::of_release(d, "kpi-projection", 2).await.unwrap();
     let (two, reading) = (new.work(None), reader.work_reading());
-    until("both have said that they live", async || {
+    until("both have said that they live, and nobody else", async || {
         let standing = upgrade::status(&stores, now_us()).await.unwrap();
-        standing.iter().all(|s| s.processes.iter().any(|p| p.level == 2)).then_some(())
+        standing.iter().all(|s| !s.processes.is_empty() && s.processes.iter().all(|p| p.level == 2)).then_some(())
     })
     .await;
     assert_eq!(upgrade::finalise(&stores, 2, now_us()).await.unwrap(), Finalised::Done);

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use hearthline_contracts::envelope::Environment;
 use hearthline_contracts::partition::partition_of;
-use hearthline_contracts::topics::{self, Topic};
+use hearthline_contracts::topics::{self, PARTITIONS, Topic};
 use hearthline_contracts::wire;
 use hearthline_eventing::consumer::{self, ConsumerStopped, Inbound, Reaction, Triage};
 use hearthline_eventing::lease::Lease;
@@ -765,10 +765,11 @@ mod consuming {
         let station = Station::new().await;
         let s = stream();
         station.publish(bench::rows(s, 0, 2)).await;
-        let away = Arc::new(Away { log: station.log.clone(), is_away: Arc::new(AtomicBool::new(true)) });
-        let is_away = away.is_away.clone();
-        let running = station.consume_from(away);
-        is_away.store(false, Ordering::SeqCst);
+        let away = Arc::new(Away { log: station.log.clone(), is_away: AtomicBool::new(true), asked: AtomicU32::new(0) });
+        let running = station.consume_from(away.clone());
+        until("it asked in vain, and again", async || (away.asked.load(Ordering::SeqCst) > u32::from(PARTITIONS)).then_some(())).await;
+        assert_eq!(station.folded(s).await.0, 0);
+        away.is_away.store(false, Ordering::SeqCst);
         station.until_folded(s, 2).await;
         running.stop().await;
     }
@@ -776,7 +777,9 @@ mod consuming {
     /// A log that cannot be asked for its ends for a while.
     struct Away {
         log: Arc<EmbeddedLog>,
-        is_away: Arc<AtomicBool>,
+        is_away: AtomicBool,
+        /// While it was away.
+        asked: AtomicU32,
     }
 
     #[async_trait]
@@ -789,6 +792,7 @@ mod consuming {
         }
         async fn watermarks(&self, topic: &'static str, partition: u16) -> Result<Watermarks, LogError> {
             if self.is_away.load(Ordering::SeqCst) {
+                self.asked.fetch_add(1, Ordering::SeqCst);
                 return Err(LogError::Unavailable("the broker is away".to_owned()));
             }
             self.log.watermarks(topic, partition).await

@@ -232,14 +232,28 @@ async fn every_group_reads_everything(adapter: &dyn LogAdapter) {
 
 async fn a_reader_wakes_for_new_records(adapter: &dyn LogAdapter) {
     let log = adapter.open().await;
-    let reading = tokio::spawn({
-        let log = log.clone();
-        async move { read_until(&*log, "g", |all| distinct(all) == 50).await }
-    });
-    for n in 0..50u32 {
-        publish(&*log, vec![outgoing(id(), n.to_be_bytes().to_vec())]).await;
+    let key = id();
+    let at = (TOPIC, partition_of(&key));
+    let mut member = log.join("g", &[TOPIC]).await.expect("the group is free");
+    assigned(&mut member, at).await;
+    let mut reader = member.read_from(at, 0).await.expect("the partition is readable");
+    let mut next = 0;
+    for n in 0..3u32 {
+        // Asked once, and before there is anything to read.
+        let mut reading = Box::pin(reader.read(1));
+        assert!(tokio::time::timeout(Duration::from_millis(20), &mut reading).await.is_err());
+        publish(&*log, vec![outgoing(key, n.to_be_bytes().to_vec())]).await;
+        let mut read = tokio::time::timeout(hearthline_tests::PATIENCE, reading).await.expect("it wakes").expect("the log reads");
+        // It may have been written more than once.
+        loop {
+            assert_eq!(read[0].offset, next);
+            next += read.len() as i64;
+            if log.watermarks(at.0, at.1).await.expect("the ends are known").high == next {
+                break;
+            }
+            read = reader.read(1).await.expect("the log reads");
+        }
     }
-    reading.await.unwrap();
 }
 
 async fn records_are_there_after_a_crash(adapter: &dyn LogAdapter) {

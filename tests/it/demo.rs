@@ -56,14 +56,18 @@ fn shows_the_week_of_the_scoping_guide(outcome: &Value) {
 
 #[test]
 fn a_week_comes_out_as_it_went_in_and_twenty_kills_change_nothing_of_it() {
-    let undisturbed = demo(&[]);
+    let mut undisturbed = demo(&[]);
     shows_the_week_of_the_scoping_guide(&undisturbed);
     assert_eq!(undisturbed["counts"]["kills"], 0);
-    assert_eq!(undisturbed["counts"]["requests_repeated"], 0, "nothing had to be asked twice");
+    assert_eq!(undisturbed["counts"]["messages_resent"], 0, "nothing had to be sent twice");
 
     let killed = demo(&["--kills", "20"]);
     assert_eq!(killed["counts"]["kills"], 20);
     shows_the_week_of_the_scoping_guide(&killed);
+    if killed["monday"] != undisturbed["monday"] {
+        // Another week has begun in between.
+        undisturbed = demo(&[]);
+    }
     assert_eq!(killed["monday"], undisturbed["monday"]);
     assert_eq!(killed["kpi_checksum"], undisturbed["kpi_checksum"], "the same figures");
     // The outcome compares each destination with the week; here the two runs are compared with each other.

@@ -97,7 +97,7 @@ impl Process {
 }
 
 /// Sends every message of a line in order, each until it has its answer.
-async fn line(n: usize, address: watch::Receiver<SocketAddr>, taken: Arc<AtomicUsize>) {
+async fn line(n: usize, address: watch::Receiver<Option<SocketAddr>>, taken: Arc<AtomicUsize>) {
     let mut connected = None;
     for visit in 0..VISITS {
         for discharge in [false, true] {
@@ -122,13 +122,17 @@ async fn line(n: usize, address: watch::Receiver<SocketAddr>, taken: Arc<AtomicU
     }
 }
 
-async fn connect(mut address: watch::Receiver<SocketAddr>) -> Sender {
+/// As soon as there is a process that says where it listens: somebody else may have the port of the one before.
+async fn connect(mut address: watch::Receiver<Option<SocketAddr>>) -> Sender {
     loop {
         let at = *address.borrow_and_update();
-        match Sender::try_connect(at).await {
-            Ok(sender) => return sender,
-            // Killed; the next process says where it listens.
-            Err(_) => drop(tokio::time::timeout(Duration::from_millis(50), address.changed()).await),
+        let connected = match at {
+            Some(at) => Sender::try_connect(at).await.ok(),
+            None => None,
+        };
+        match connected {
+            Some(sender) => return sender,
+            None => drop(tokio::time::timeout(Duration::from_millis(50), address.changed()).await),
         }
     }
 }
@@ -156,7 +160,7 @@ async fn what_was_acknowledged_is_stored_and_published_once_and_in_order_althoug
 
     let all = LINES * VISITS * 2;
     let (mut process, address) = Process::start(&folder, &config).await;
-    let (tell, told) = watch::channel(address);
+    let (tell, told) = watch::channel(Some(address));
     let taken = Arc::new(AtomicUsize::new(0));
     let mut lines = tokio::task::JoinSet::new();
     for n in 0..LINES {
@@ -169,10 +173,11 @@ async fn what_was_acknowledged_is_stored_and_published_once_and_in_order_althoug
             assert!(begun.elapsed() < PATIENCE, "the lines stand still at {}", taken.load(Ordering::SeqCst));
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
+        tell.send_replace(None);
         process.kill();
         let (next, address) = Process::start(&folder, &config).await;
         process = next;
-        tell.send_replace(address);
+        tell.send_replace(Some(address));
     }
     let sent = async {
         while let Some(ended) = lines.join_next().await {

@@ -379,7 +379,7 @@ fn two_days_ago() -> jiff::civil::Date {
 }
 
 /// A day's attendance and emergency admission of somebody whom no register knows, and their discharge.
-fn stay(n: u32, number: &str, address: &str) -> Vec<String> {
+fn stay(day: jiff::civil::Date, n: u32, number: &str, address: &str) -> Vec<String> {
     let segments = |trigger: &str, at: &str, class: &str, method: &str| {
         format!(
             "MSH|^~\\&|PAS|RHM|HL|ZH100|{at}||ADT^{trigger}|{n}{trigger}|P|2.4\rEVN||{at}|||{at}\r\
@@ -387,7 +387,6 @@ fn stay(n: u32, number: &str, address: &str) -> Vec<String> {
              PV1||{class}||{method}|||||||||||||||ZQV55{n}8812\r"
         )
     };
-    let day = two_days_ago();
     let at = |time: &str| format!("{}{time}", day.strftime("%Y%m%d"));
     vec![segments("A04", &at("0910"), "E", ""), segments("A01", &at("1305"), "I", "21"), segments("A03", &at("1850"), "I", "21")]
 }
@@ -416,7 +415,9 @@ async fn homes_have_admissions(folder: tempfile::TempDir, log: Log) {
     hub.settled().await;
 
     let numbers = ["9990000018", "9990000026"];
-    let (at_home, elsewhere) = (stay(1, numbers[0], "Room 3^Oak Lodge^Southampton^^SO16 6YD"), stay(2, numbers[1], "9 Zqxjv Crescent^^Southampton^^SO99 9ZQ"));
+    let day = two_days_ago();
+    let (at_home, elsewhere) =
+        (stay(day, 1, numbers[0], "Room 3^Oak Lodge^Southampton^^SO16 6YD"), stay(day, 2, numbers[1], "9 Zqxjv Crescent^^Southampton^^SO99 9ZQ"));
     let mut needles = Needles::new();
     for digits in numbers {
         number(&mut needles, &NhsNumber::parse(digits).expect("a number").formatted(), digits);
@@ -451,7 +452,6 @@ async fn homes_have_admissions(folder: tempfile::TempDir, log: Log) {
         store("kpi-projection").query("select home_id, resident_id is null, inpatient_at is not null, admission_method from visits", &[]).await.expect("read");
     let visits: Vec<_> = visits.iter().map(|row| (HomeId::from_bytes(row.id(0)).to_string(), row.flag(1), row.flag(2), row.text(3).to_owned())).collect();
     assert_eq!(visits, [(home, true, true, "21".to_owned())]);
-    let day = two_days_ago();
     let kpi = hub.get(Role::Analyst, &format!("/kpi?from={day}&to={}", day.tomorrow().expect("in the calendar"))).await;
     assert_eq!(kpi.status, 200, "{}", kpi.text);
     let measures = kpi.body["measures"].as_array().expect("measures");

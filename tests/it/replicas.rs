@@ -183,7 +183,7 @@ async fn what_one_process_commits_the_other_judges_by() {
     // And a hears of b's commits without asking.
     let mut heard = a.committed();
     let Answer::Committed { position } = b.append(unit(stream(), 0, 1)).await.unwrap() else { panic!("it is new") };
-    tokio::time::timeout(Duration::from_secs(5), heard.wait_for(|c| c.position >= position)).await.expect("it is heard").unwrap();
+    tokio::time::timeout(hearthline_tests::PATIENCE, heard.wait_for(|c| c.position >= position)).await.expect("it is heard").unwrap();
     a.close().await;
     b.close().await;
 }
@@ -194,8 +194,12 @@ async fn a_process_that_stops_inside_the_lock_does_not_stop_the_others_for_long(
     let a = replica(&server).await;
     let mut stuck = server.session().await;
     run(&mut stuck, "set idle_in_transaction_session_timeout = '2s'; begin; select generation from call_intake.writer for update").await.unwrap();
-    let answer = tokio::time::timeout(Duration::from_secs(10), a.append(unit(stream(), 0, 1))).await.expect("the server ended the stuck session").unwrap();
+    let answer = tokio::time::timeout(hearthline_tests::PATIENCE, a.append(unit(stream(), 0, 1))).await.expect("the server ended the stuck session").unwrap();
     assert!(matches!(answer, Answer::Committed { position: 1 }));
+    // Our own sessions are ended likewise, before those who wait for them give up. Both in ms.
+    let setting = async |name: &str| a.query("select setting::bigint from pg_settings where name = $1", &[name.into()]).await.unwrap()[0].int(0);
+    let (idle, lock) = (setting("idle_in_transaction_session_timeout").await, setting("lock_timeout").await);
+    assert!(0 < idle && idle < lock, "{idle} {lock}");
     assert!(run(&mut stuck, "commit").await.is_err(), "and what it had is gone");
     a.close().await;
 }
@@ -488,13 +492,13 @@ async fn a_replica_paused_past_its_group_s_patience_wakes_and_writes_nothing() {
     let (first, second) = (deployed.folder.file("first"), deployed.folder.file("second"));
     let epochs = async || one("select cast(sum(epoch) as bigint) from checkpoints").await;
 
-    let _stays = Serving::start(&config, &first, "kpi-projection");
+    let stays = Serving::start(&config, &first, "kpi-projection");
     publish(300).await;
     applied(300).await;
     let paused = Serving::start(&config, &second, "kpi-projection");
     // Half of the partitions go to the newcomer, each under a higher epoch.
     let half = i64::try_from(topics::read_by("kpi-projection").len()).unwrap() * i64::from(topics::PARTITIONS) / 2;
-    until("partitions are shared", async || (one("select count(*) from checkpoints where epoch > 1").await == half).then_some(())).await;
+    until("partitions are shared", async || (one("select count(*) from checkpoints where epoch > 1").await >= half).then_some(())).await;
     assert_ne!(one("select count(*) from checkpoints where epoch > 1 and topic = 'hearthline.call.v1'").await, 0, "it reads what is published here");
     let shared = epochs().await;
     // Paused with records on their way to it.
@@ -503,12 +507,11 @@ async fn a_replica_paused_past_its_group_s_patience_wakes_and_writes_nothing() {
     publish(300).await;
     until("what it had is taken over", async || (epochs().await >= shared + half).then_some(())).await;
     applied(900).await;
-    let taken = epochs().await;
     paused.signal("-CONT");
     publish(300).await;
     applied(1_200).await;
-    // It came back as a member: some partitions have gone to it again, and what it thought it had was written by nobody twice.
-    until("it is a member again", async || (epochs().await >= taken + half).then_some(())).await;
+    // It came back as a member, who goes on alone; and what it thought it had was written by nobody twice.
+    drop(stays);
     publish(100).await;
     applied(1_300).await;
     assert_eq!(one("select count(*) from archive").await, 1_300);

@@ -13,6 +13,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// One seeded source of trouble.
 #[derive(Clone)]
@@ -136,7 +137,7 @@ impl Log for HostileLog {
     }
     async fn join(&self, group: &str, topics: &[&'static str]) -> Result<Box<dyn Member>, LogError> {
         let inner = self.inner.join(group, topics).await?;
-        Ok(Box::new(HostileMember { inner, dice: self.dice.clone(), assigned: HashSet::new(), away: Vec::new() }))
+        Ok(Box::new(HostileMember { inner, dice: self.dice.clone(), assigned: HashSet::new(), away: Vec::new(), due: Instant::now() + MOVES_AFTER }))
     }
 }
 
@@ -145,7 +146,11 @@ struct HostileMember {
     dice: Dice,
     assigned: HashSet<TopicPartition>,
     away: Vec<TopicPartition>,
+    /// When a partition may be moved next, whoever asks and gives up before.
+    due: Instant,
 }
+
+const MOVES_AFTER: Duration = Duration::from_millis(40);
 
 #[async_trait]
 impl Member for HostileMember {
@@ -163,7 +168,8 @@ impl Member for HostileMember {
                     }
                     return Ok(change);
                 }
-                () = tokio::time::sleep(Duration::from_millis(40)) => {
+                () = tokio::time::sleep_until(self.due) => {
+                    self.due = Instant::now() + MOVES_AFTER;
                     if self.dice.percent(15) && !self.assigned.is_empty() {
                         let mut all: Vec<_> = self.assigned.iter().copied().collect();
                         all.sort_unstable();

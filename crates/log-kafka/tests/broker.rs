@@ -71,12 +71,14 @@ async fn what_is_wrong_with_topics_is_found_and_named() {
             .set("compression.type", "zstd");
         raw(&options).create_topics([&new], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
     }
+    let begun = Instant::now();
     let findings = loop {
         let findings = admin.verify(Replication::USUAL).await;
         // A topic just made is not at once known.
-        if !about(&findings, TOPIC).iter().any(|f| f.seen.contains("is missing")) {
+        if !wrong.iter().any(|(topic, ..)| about(&findings, topic.name).iter().any(|f| f.seen.contains("is missing"))) {
             break findings;
         }
+        assert!(begun.elapsed() < PATIENCE, "{findings:#?}");
     };
     let say = |what: &str, words: &str| {
         let found = about(&findings, what);

@@ -168,6 +168,7 @@ async fn a_second_large_frame_waits_unread_for_the_first_and_small_ones_do_not()
     let edge = edge(peers(), Timings::default()).await;
     let (mut first, mut second) = (Sender::connect(edge.addresses[0]).await, Sender::connect(edge.addresses[0]).await);
     first.send_raw(&[b"\x0b".as_slice(), &large(1)].concat()).await;
+    until("the first has all that it needs", || async { edge.gateway.connections().iter().any(|c| c.bytes > 3 << 20) }).await;
     let waiting = tokio::spawn(async move { second.exchange(&large(2)).await.0 });
     let held = || async { edge.gateway.connections().iter().filter(|c| c.state.contains("memory for its large message")).count() == 1 };
     until("the second is held", held).await;
@@ -185,7 +186,7 @@ async fn a_second_large_frame_waits_unread_for_the_first_and_small_ones_do_not()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_frame_that_does_not_end_gives_way_to_one_that_waits() {
-    let edge = edge(each(|peer| Peer { partial_frame: Duration::from_millis(400), ..peer }), Timings::default()).await;
+    let edge = edge(each(|peer| Peer { partial_frame: Duration::from_secs(2), ..peer }), Timings::default()).await;
     let mut slow = TcpStream::connect(edge.addresses[0]).await.expect("connected");
     slow.write_all(&[b"\x0b".as_slice(), &large(1)].concat()).await.expect("sent");
     // It is never silent.
@@ -198,7 +199,7 @@ async fn a_large_frame_that_does_not_end_gives_way_to_one_that_waits() {
     let mut other = Sender::connect(edge.addresses[0]).await;
     assert_eq!(other.exchange(&large(2)).await.0.code, AckCode::ApplicationAccept);
     trickle.await.expect("it was closed");
-    assert!(edge.gateway.connections().iter().any(|c| c.state.starts_with("closed because a frame did not")));
+    until("it says why", || async { edge.gateway.connections().iter().any(|c| c.state.starts_with("closed because a frame did not")) }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -253,7 +254,7 @@ async fn while_the_store_waits_no_more_is_read_than_is_being_taken() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_does_not_read_its_replies_slows_nobody_and_is_closed() {
-    let edge = edge(peers(), Timings { unread: Duration::from_secs(1), ..Timings::default() }).await;
+    let edge = edge(peers(), Timings { unread: Duration::from_secs(5), ..Timings::default() }).await;
     let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4_096).expect("set");
     let mut slow = socket.connect(edge.addresses[0]).await.expect("connected");
@@ -269,10 +270,11 @@ async fn a_peer_that_does_not_read_its_replies_slows_nobody_and_is_closed() {
     for n in 0..10 {
         let (reply, _) = other.exchange(&Adt { facility: "RHU", ..Adt::new("A01", &format!("D{n}"), &number(n)) }.write()).await;
         assert_eq!(reply.code, AckCode::ApplicationAccept);
+        assert!(n > 0 || of_slow().ended.is_none(), "it did not wait until the other was closed");
     }
     until("it is closed", || async { of_slow().ended.is_some() }).await;
     let report = of_slow();
-    assert_eq!(report.state, "closed because replies were not read for 1 s");
+    assert_eq!(report.state, "closed because replies were not read for 5 s");
     assert!(quirks(&report).contains(&("unread_replies", 1)) && report.problem.is_some());
     drop(writer.await.expect("no panic"));
 }
@@ -287,9 +289,11 @@ async fn a_new_connection_of_a_peer_supersedes_its_dead_one_and_no_other() {
     assert_eq!(dead.exchange(&message(2)).await.0.code, AckCode::ApplicationAccept);
     dead.send_raw(b"\x0bMSH|^~").await;
     until("it is in the middle of a frame", || async { edge.gateway.connections().iter().any(|c| c.state == "in the middle of a frame") }).await;
-    // Another peer's connection changes nothing.
+    // Another peer's connection changes nothing, although it would be stuck for long enough.
+    tokio::time::sleep(3 * timings.stuck).await;
     let elsewhere = Adt { facility: "RHU", ..Adt::new("A01", "E1", &number(9)) };
     assert_eq!(Sender::connect(edge.addresses[0]).await.exchange(&elsewhere.write()).await.0.code, AckCode::ApplicationAccept);
+    assert!(!edge.gateway.connections().iter().any(|c| c.state.starts_with("superseded")));
     until("the dead one is superseded", || async {
         let mut new = Sender::connect(edge.addresses[0]).await;
         assert_eq!(new.exchange(&message(3)).await.0.code, AckCode::ApplicationAccept);

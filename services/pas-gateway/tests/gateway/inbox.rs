@@ -261,9 +261,9 @@ async fn a_day_that_is_over_leaves_neither_rows_nor_keys() {
     let world = World::new(Environment::Test).await;
     let gateway = world.gateway();
     take(&gateway, &Adt::new("A01", "1", &number(1)).write()).await;
-    let keep = gateway.sweep(now_us() + 14 * 86_400_000_000).await.expect("swept");
+    let keep = gateway.sweep(noon_after(&world, 14).await).await.expect("swept");
     assert!(keep.inbox.is_empty(), "the fourteenth day is kept");
-    let sweep = gateway.sweep(now_us() + 15 * 86_400_000_000).await.expect("swept");
+    let sweep = gateway.sweep(noon_after(&world, 15).await).await.expect("swept");
     world.ports.store.append(sweep).await.expect("appended");
     assert!(world.rows().await.is_empty());
     consume(&gateway, &world.registration(RESIDENT, &number(1), "1938-04-12", None).await).await;

@@ -11,15 +11,16 @@ use hearthline_runtime::mllp_client::{MllpClient, Outcome, Target};
 use hearthline_sandbox::Fault;
 use hearthline_sandbox::mllp::{Options, Receiver};
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 
-fn to(address: std::net::SocketAddr) -> MllpClient {
-    MllpClient::new(Target { reply_timeout: Duration::from_millis(500), ..Target::plain(address.ip().to_string(), address.port()) })
+fn target(address: std::net::SocketAddr) -> Target {
+    Target::plain(address.ip().to_string(), address.port())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn our_own_listener_answers_our_own_client() {
     let edge = edge(peers(), Timings::default()).await;
-    let mut client = to(edge.addresses[0]);
+    let mut client = MllpClient::new(target(edge.addresses[0]));
     for n in 0..3 {
         let control = format!("C{n}");
         let outcome = client.send(&Adt::new("A01", &control, &number(n)).write(), &control).await;
@@ -35,7 +36,7 @@ async fn every_answer_of_a_receiver_is_told_apart_and_kept() {
     let world = World::new(Environment::Test).await;
     let gateway = world.gateway();
     let receiver = Receiver::start(([127, 0, 0, 1], 0).into(), Options::default()).await.expect("started");
-    let mut client = to(receiver.addr());
+    let mut client = MllpClient::new(Target { reply_timeout: Duration::from_secs(3), ..target(receiver.addr()) });
     let mut sent = 0;
     let faults = receiver.faults().clone();
     let mut attempt = async |fault: Option<Fault>| {
@@ -51,7 +52,7 @@ async fn every_answer_of_a_receiver_is_told_apart_and_kept() {
         assert!(matches!(&outcome, Outcome::Refused { code: said, .. } if said.code() == code), "{code}: {outcome:?}");
     }
     assert!(matches!(attempt(Some(Fault::lost_reply())).await, Outcome::Unconfirmed(why) if why.contains("closed")));
-    assert!(matches!(attempt(Some(Fault::delay(Duration::from_secs(5)))).await, Outcome::Unconfirmed(why) if why.contains("no acknowledgement")));
+    assert!(matches!(attempt(Some(Fault::delay(Duration::from_secs(60)))).await, Outcome::Unconfirmed(why) if why.contains("no acknowledgement")));
     // The late answer is not taken for the next message's.
     assert_eq!(attempt(None).await, Outcome::Accepted { code: AckCode::ApplicationAccept });
     receiver.stop().await;
@@ -71,11 +72,17 @@ async fn every_answer_of_a_receiver_is_told_apart_and_kept() {
 async fn what_was_being_sent_when_its_process_ended_is_unconfirmed_and_a_late_answer_still_counts() {
     let world = World::new(Environment::Test).await;
     let gateway = world.gateway();
-    let receiver = Receiver::start(([127, 0, 0, 1], 0).into(), Options::default()).await.expect("started");
-    receiver.faults().script(Fault::delay(Duration::from_secs(2))).expect("a fault");
-    let (sender, address) = (gateway.clone(), receiver.addr());
+    let receiver = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let (sender, address) = (gateway.clone(), receiver.local_addr().expect("bound"));
+    let (answer, answers) = tokio::sync::oneshot::channel::<()>();
+    tokio::spawn(async move {
+        let (mut socket, _) = receiver.accept().await.expect("connected");
+        answers.await.expect("it is told to");
+        socket.write_all(b"\x0bMSH|^~\\&|B|B|A|A|20260301||ACK|1|P|2.4\rMSA|AA|O1\r\x1c\r").await.expect("written");
+        socket
+    });
     let sending = tokio::spawn(async move {
-        let mut client = MllpClient::new(Target::plain(address.ip().to_string(), address.port()));
+        let mut client = MllpClient::new(Target { reply_timeout: Duration::from_secs(90), ..target(address) });
         sender.send(&mut client, "elsewhere", &Adt::new("A01", "O1", &number(1)).write()).await
     });
     until("the row is there", || async { world.states().await == ["sending"] }).await;
@@ -86,6 +93,7 @@ async fn what_was_being_sent_when_its_process_ended_is_unconfirmed_and_a_late_an
     assert!(rows[0].0 == "unconfirmed" && rows[0].1.contains("not known"), "{rows:?}");
     let found = gateway.messages(&MessageQuery { state: Some("unconfirmed".into()), ..MessageQuery::default() }, &Visible::All).await.expect("searched");
     assert_eq!(found.len(), 1);
+    answer.send(()).expect("it waits");
     assert!(matches!(sending.await.expect("ended").expect("recorded").outcome, Outcome::Accepted { .. }));
     assert_eq!(world.states().await, ["sent"]);
 }

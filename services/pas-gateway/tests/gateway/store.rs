@@ -317,9 +317,9 @@ async fn after_the_agreed_days_strangers_rows_and_keys_are_gone_and_residents_st
     take(&gateway, &Adt { at: "20260303090000", number: String::new(), ..Adt::new("A03", "unnamed", &number(1)) }.write()).await;
     let claims = world.ports.store.query("select min(expires_at) from claims where scope = 'inbox'", &[]).await.expect("readable")[0].int(0);
     assert!(claims > now_us() + 4 * DAY_US - 60_000_000, "a repeat is known a day longer than the message");
-    assert!(gateway.sweep(now_us() + 3 * DAY_US).await.expect("swept").inbox.is_empty());
+    assert!(gateway.sweep(noon_after(&world, 3).await).await.expect("swept").inbox.is_empty());
     let stranger = find(&gateway, MessageQuery { control_id: Some("stranger".into()), ..MessageQuery::default() }).await.remove(0);
-    let unit = gateway.sweep(now_us() + 4 * DAY_US).await.expect("swept");
+    let unit = gateway.sweep(noon_after(&world, 4).await).await.expect("swept");
     let again = gateway.reprocess(&[stranger.id], &Visible::All, true, looks("reprocess")).await.expect("judged");
     assert_eq!(again[0].now, Now::Not("its key is destroyed".into()));
     world.ports.store.append(unit).await.expect("appended");

@@ -155,6 +155,14 @@ pub async fn consume(gateway: &Gateway, fact: &Fact) {
     assert!(matches!(answer, Answer::Committed { .. }));
 }
 
+/// Noon in London so many days after the one whose messages are here, µs.
+pub async fn noon_after(world: &World, days: i64) -> i64 {
+    let rows = world.ports.store.query("select max(day) from inbox", &[]).await.expect("readable");
+    let day: jiff::civil::Date = rows[0].text(0).parse().expect("a day");
+    let day = day.checked_add(jiff::Span::new().days(days)).expect("in the calendar");
+    hearthline_nhs::london_instant(day.at(12, 0, 0, 0)).expect("in the calendar")
+}
+
 /// Fires what is due, and what was set anew because something was still being interpreted.
 pub async fn tick(gateway: &Gateway) {
     fire(gateway).await;

@@ -222,8 +222,14 @@ impl World {
 
     /// A draft for the call; its id.
     pub async fn draft(&self) -> anyhow::Result<String> {
-        let (status, reply) = self.post("/prescriptions", "draft", &draft_of(1)).await?;
-        anyhow::ensure!(status == 201, "{reply}");
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        let reply = loop {
+            match self.post("/prescriptions", "draft", &draft_of(1)).await? {
+                (201, reply) => break reply,
+                // What it names has not arrived yet.
+                (status, reply) => anyhow::ensure!(status == 503 && tokio::time::Instant::now() < deadline, "{reply}"),
+            }
+        };
         Ok(reply["stream"].as_str().unwrap_or_default().to_owned())
     }
 
