@@ -50,7 +50,7 @@ fn every_trigger_says_what_it_becomes() {
         ("A09", visit.clone(), "nothing"),
         ("A24", visit.clone(), "nothing"),
         ("A60", visit.clone(), "nothing"),
-        ("", visit.clone(), "nothing"),
+        ("", visit.clone(), "refused"),
     ] {
         let got = explained(&adt(trigger, &rest));
         assert_eq!(got.matter, matter, "{trigger}: {got:?}");

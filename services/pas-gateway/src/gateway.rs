@@ -105,6 +105,8 @@ pub struct VisitWork {
     pub is_renamed: bool,
     /// The message calls it by names that are not claimed yet.
     pub has_more_names: bool,
+    /// The visit that becomes part of it is not open: should it be by now, the message is judged anew.
+    pub retires_unopened: bool,
 }
 
 /// The end of a visit that becomes part of another (A42).
@@ -325,7 +327,8 @@ fn on_visit(lasting: &Lasting, reading: &Reading, keys: &Keys, known: &Known, fo
     };
     let is_known = resident.is_some() || (visit.resident().is_some() && !is_move);
     let has_more_names = !is_new && keys.former.iter().any(|tag| !known.visits.contains_key(tag));
-    let mut work = VisitWork { stream, expected, events: Vec::new(), is_new, is_renamed, has_more_names };
+    let retires_unopened = retired.is_none_or(|retired| retired.version == 0);
+    let mut work = VisitWork { stream, expected, events: Vec::new(), is_new, is_renamed, has_more_names, retires_unopened };
     let mut verdict = match decide(visit, &reported, subject.as_ref()) {
         Ok(events) => {
             work.events = events;

@@ -87,7 +87,11 @@ impl Gateway {
             }
             blob_of = Some(visit.stream);
             // The visit goes by this name as well from now on, whatever had it; and by those that it takes over.
-            let mut names: Vec<[u8; 16]> = row.keys.visit.filter(|_| visit.is_renamed && !visit.is_new).into_iter().chain(row.keys.retired_visit).collect();
+            let mut names: Vec<[u8; 16]> = row.keys.visit.filter(|_| visit.is_renamed && !visit.is_new).into_iter().collect();
+            if let Some(retired) = row.keys.retired_visit {
+                let rule = if visit.retires_unopened { ClaimRule::Unique } else { ClaimRule::Replace };
+                unit.claims.push(lasting_claim(VISIT, retired, &[], visit.stream, rule));
+            }
             if let Some(retired) = &verdict.retired {
                 let events = retired.events.iter().map(|event| wire::encode(event, occurred(&row.reading.at))).collect();
                 unit.writes.push(composer.write(retired.stream, retired.expected, events, &cause(retired.stream), now).await?);

@@ -162,6 +162,9 @@ pub fn read_received(message: &Message<'_>, peer: &Peer, profile: &Profile, rece
         let text = "MSH-10 is longer than 199 characters, or holds control characters";
         return Err(Refusal::of(Ae, ErrorCode::DataType, ("MSH", Some(10)), text));
     }
+    if trigger_code(&adt).is_empty() {
+        return Err(Refusal::of(Ae, ErrorCode::RequiredFieldMissing, ("MSH", Some(9)), "MSH-9.2 is missing: nothing says what happened"));
+    }
     let clock = Clock::of(peer, profile, received_at);
     let at = match adt.visit_time() {
         Some(time) => clock.moment(&time),
@@ -195,7 +198,10 @@ pub fn read_received(message: &Message<'_>, peer: &Peer, profile: &Profile, rece
         },
         retired_visit: prior.filter(|prior| is_of_two && number.is_some_and(|number| number != *prior)).map(VisitName::numbered),
         also_called: match &admission {
-            Some((key, _)) => adt.identifiers().map(|id| LocalId::of(&id)).filter(|id| !id.is_nhs_number()).map(|id| id.key()).filter(|k| k != key).collect(),
+            Some((key, _)) => {
+                let local = adt.identifiers().filter(|id| patient::number_of(id, profile).is_none());
+                local.map(|id| LocalId::of(&id).key()).filter(|k| k != key).collect()
+            }
             None => Vec::new(),
         },
         admission,
@@ -267,7 +273,6 @@ fn matter(adt: &Adt<'_>, coded: &Coded<'_>, death: Option<&Result<Death, ()>>) -
             "A20" => "a bed, and nobody's visit",
             "A21" | "A22" | "A52" | "A53" => "leave, which ends no visit",
             "A24" | "A37" => "a link between records, which is no merge",
-            "" => "MSH-9.2 is empty: nothing says what happened",
             _ => "an event that is not interpreted",
         }),
     })

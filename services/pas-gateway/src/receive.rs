@@ -194,7 +194,7 @@ impl Gateway {
             id,
             peer: peer.to_owned(),
             control_id: text(adt.as_ref().and_then(Adt::control_id), 199),
-            kind: text(adt.as_ref().and_then(|adt| adt.msh(9).value().text()), 32),
+            kind: adt.as_ref().map(message_type).unwrap_or_default(),
             digest: joined(body, body),
             sealed: seal::seal_joined(&key, &id, frame.raw).into(),
             why: why.to_owned(),
@@ -300,10 +300,21 @@ fn unreadable_text(error: &Hl7Error) -> &'static str {
     }
 }
 
+/// MSH-9 as far as it is what belongs there: a type, an event and a structure (HL7 tables 0076, 0003 and 0354).
+fn message_type(adt: &Adt<'_>) -> String {
+    let is_code = |part: &str| part.len() <= 3 && part.bytes().all(|b| b.is_ascii_alphanumeric());
+    let is_structure = |part: &str| part.split_once('_').map_or(is_code(part), |(a, b)| is_code(a) && is_code(b));
+    let part = |n| adt.msh(9).component(n).code().unwrap_or_default();
+    let parts = [part(1), part(2), part(3)];
+    if parts[..2].iter().all(|part| is_code(part)) && is_structure(parts[2]) { parts.join("^").trim_end_matches('^').to_owned() } else { String::new() }
+}
+
 /// MSH-10 (at most twenty characters before HL7 2.5) and MSH-7 of a reply.
 fn head() -> (String, String) {
-    let mut id = uuid::Uuid::now_v7().simple().to_string();
-    id.truncate(20);
+    // The time, and the whole of what tells ids of one millisecond apart, in base 32: 100 bits.
+    let bits = uuid::Uuid::now_v7().as_u128() >> 28;
+    let digit = |n: u32| char::from(b"0123456789ABCDEFGHJKMNPQRSTVWXYZ"[(bits >> (5 * n)) as usize & 31]);
+    let id = (0..20).rev().map(digit).collect();
     (id, write::utc(now_us()).unwrap_or_default())
 }
 

@@ -12,7 +12,7 @@ use crate::gateway::{Gateway, HELD, Keys, Verdict};
 use crate::inbox::{OpenRow, PAGE_ROWS};
 use crate::reading::{LocalId, Matter};
 use crate::tags::{Lasting, VISIT, WAITING, WAITING_ALSO};
-use hearthline_eventing::{NotNow, query_among};
+use hearthline_eventing::{NotNow, Value, query_among};
 use hearthline_interop::hl7v2::Adt;
 use hearthline_nhs::{NhsNumber, ResidentId, StreamId};
 
@@ -36,12 +36,35 @@ impl Gateway {
         Ok(())
     }
 
-    /// A message came to wait for its visit: looks at what waits for it already, where that may go on now.
+    /// A message came to wait for its visit: looks at what may go on by that. Where the visit is not open, the message says whose it is
+    /// as the first that waits, or what waits says it of the message; all others wait on, so that each costs the same however many wait.
     pub(crate) async fn joined_those_that_wait(&self, row: &OpenRow, verdict: &Verdict) -> Result<(), NotNow> {
         if verdict.resident.is_some() && matches!(row.reading.matter, Matter::Visit(Report::Move)) {
             self.examine_moved(row).await?;
         }
-        if self.can_go_on(&row.keys).await? { self.examine_waiting(&row.keys).await } else { Ok(()) }
+        let visits: Vec<[u8; 16]> = row.keys.visits().collect();
+        let store = self.kernel.store.as_ref();
+        if !query_among(store, "select 1 from claims where scope = $1 and key", &[VISIT.into()], &visits, "limit 1").await?.is_empty() {
+            return self.examine_waiting(&row.keys).await;
+        }
+        let others = match verdict.resident {
+            Some(resident) => ("i.resident = $3", Some(Value::from(*resident.bytes()))),
+            None => ("i.resident is not null", None),
+        };
+        let args: Vec<Value> = [HELD.into(), row.id.into()].into_iter().chain(others.1).collect();
+        let mut is_named = false;
+        for scope in [WAITING, WAITING_ALSO] {
+            let head = format!(
+                "select 1 from claims w join inbox i on i.id = w.key and i.state = $1 and {} where w.scope = '{scope}' and w.key <> $2 and w.owner",
+                others.0
+            );
+            is_named = is_named || !query_among(store, &head, &args, &visits, "limit 1").await?.is_empty();
+        }
+        match (verdict.resident, is_named) {
+            (Some(_), false) => self.examine_waiting(&row.keys).await,
+            (None, true) => self.examine(row.id).await,
+            (Some(_), true) | (None, false) => Ok(()),
+        }
     }
 
     /// A visit that is a resident's from now on (A45): looks at what is held of it under the patient of MRG-1.
@@ -50,10 +73,10 @@ impl Gateway {
         let former: Vec<LocalId> = Adt::of(&message).discarded_identifiers().map(|id| LocalId::of(&id)).collect();
         let mut tags = Vec::new();
         for id in &former {
-            tags.extend(match NhsNumber::parse(&id.value) {
-                Ok(number) => self.daily_tags(|daily| daily.number(&number)).await?,
-                Err(_) => self.daily_tags(|daily| daily.local(&row.reading.peer.name, &id.key())).await?,
-            });
+            tags.extend(self.daily_tags(|daily| daily.local(&row.reading.peer.name, &id.key())).await?);
+            if let Ok(number) = NhsNumber::parse(&id.value) {
+                tags.extend(self.daily_tags(|daily| daily.number(&number)).await?);
+            }
         }
         let lasting = Lasting::open(&self.kernel.composer.keyring).await?;
         let tail = format!("order by occurred_at, seq limit {PAGE_ROWS}");
@@ -64,21 +87,6 @@ impl Gateway {
             }
         }
         Ok(())
-    }
-
-    /// A visit that is waited for is open, or some of what waits says whose it is.
-    async fn can_go_on(&self, keys: &Keys) -> Result<bool, NotNow> {
-        let visits: Vec<[u8; 16]> = keys.visits().collect();
-        let store = self.kernel.store.as_ref();
-        let opened = query_among(store, "select 1 from claims where scope = $1 and key", &[VISIT.into()], &visits, "").await?;
-        let mut can = !opened.is_empty();
-        for scope in [WAITING, WAITING_ALSO] {
-            let head = format!(
-                "select 1 from claims w join inbox i on i.id = w.key and i.state = '{HELD}' and i.resident is not null where w.scope = '{scope}' and w.owner"
-            );
-            can = can || !query_among(store, &head, &[], &visits, "").await?.is_empty();
-        }
-        Ok(can)
     }
 
     /// Looks at what waits for a visit that is open: what a process that ended left undone.

@@ -26,6 +26,15 @@ fn an_accept_swaps_the_parties_and_copies_processing_id_and_version() {
 }
 
 #[test]
+fn a_reply_claims_no_character_set_that_it_is_not_in() {
+    for (charset, copied) in [("UNICODE UTF-8", "UNICODE UTF-8"), ("8859/1", "8859/1"), ("UNICODE UTF-16", ""), ("UNICODE UTF-32", "")] {
+        let reply = reply_to(&format!("MSH|^~\\&|A|B|C|D|2025||ADT^A01|7|P|2.4||||||{charset}"), &ACCEPT);
+        let header = reply.split('\r').next().expect("a header");
+        assert_eq!(header.split('|').nth(17).unwrap_or_default(), copied, "{reply}");
+    }
+}
+
+#[test]
 fn the_reply_speaks_the_delimiters_of_the_message() {
     assert_eq!(
         reply_to("MSH^~|\\&^SENDING^200M^RECEIVING^200^2012^^ADT~A24^20^T^2.4", &ACCEPT),

@@ -71,11 +71,10 @@ impl<'m> Adt<'m> {
     /// Candidates in order of trust, then in the order sent. Numbers of Scotland (CHI) and Northern Ireland (HSNI) have
     /// the same checksum and are no candidates.
     pub fn nhs_number_candidates(&self) -> Vec<NhsNumberCandidate<'m>> {
-        let in_pid_3 = self.identifiers().map(|id| (id, rule_of(&id)));
-        let in_pid_2 = self.external_identifier().map(|id| (id, Some(NhsNumberRule::ExternalId)));
+        let in_pid_3 = self.identifiers().map(|id| (id, id.nhs_number_rule()));
+        let in_pid_2 = self.external_identifier().map(|id| (id, Some(NhsNumberRule::ExternalId).filter(|_| !id.is_of_another_space())));
         let mut found: Vec<NhsNumberCandidate<'m>> = in_pid_3
             .chain(in_pid_2)
-            .filter(|(id, _)| !is_any(id.authority, &OTHER_NUMBER_SPACES))
             .filter_map(|(id, rule)| {
                 Some(NhsNumberCandidate {
                     digits: TenDigits::of(id.value)?,
@@ -100,15 +99,27 @@ pub(crate) fn status_code(text: &str) -> Option<&str> {
     matches!(digits.as_bytes(), [b'0', b'1'..=b'8']).then_some(digits)
 }
 
-fn rule_of(id: &PatientIdentifier<'_>) -> Option<NhsNumberRule> {
-    if is_any(id.id_type, &["NH", "NHSNMBR", "NhsNumber"]) {
-        return Some(NhsNumberRule::Type);
+impl PatientIdentifier<'_> {
+    /// What says, in an identifier of PID-3 or MRG-1, that it is an NHS number. Its digits alone say nothing: one in eleven hospital
+    /// numbers of ten digits passes modulus 11.
+    pub fn nhs_number_rule(&self) -> Option<NhsNumberRule> {
+        if self.is_of_another_space() {
+            return None;
+        }
+        if is_any(self.id_type, &["NH", "NHSNMBR", "NhsNumber"]) {
+            return Some(NhsNumberRule::Type);
+        }
+        let generic = self.id_type.is_none() || is_any(self.id_type, &["HN", "NI"]);
+        let issued_nationally = is_any(self.authority, &["NHS", "NHSNBR", "NHSNMBR"]);
+        let status_beside_it = self.check_digit.and_then(status_code).is_some();
+        let welsh_pims = self.authority.is_none() && is_any(self.id_type, &["NI"]) && status_beside_it;
+        ((generic && issued_nationally) || welsh_pims).then_some(NhsNumberRule::Authority)
     }
-    let generic = id.id_type.is_none() || is_any(id.id_type, &["HN", "NI"]);
-    let issued_nationally = is_any(id.authority, &["NHS", "NHSNBR", "NHSNMBR"]);
-    let status_beside_it = id.check_digit.and_then(status_code).is_some();
-    let welsh_pims = id.authority.is_none() && is_any(id.id_type, &["NI"]) && status_beside_it;
-    ((generic && issued_nationally) || welsh_pims).then_some(NhsNumberRule::Authority)
+
+    /// A number of Scotland (CHI) or Northern Ireland, which have the same checksum.
+    pub fn is_of_another_space(&self) -> bool {
+        is_any(self.authority, &OTHER_NUMBER_SPACES)
+    }
 }
 
 fn is_any(text: Option<&str>, names: &[&str]) -> bool {

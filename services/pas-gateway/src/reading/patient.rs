@@ -4,7 +4,7 @@ use super::clock::Clock;
 use super::coded::Coded;
 use crate::domain::place::{PatientAddress, is_uprn};
 use crate::national::Item;
-use crate::profile::Profile;
+use crate::profile::{NumberRule, Profile};
 use hearthline_interop::hl7v2::{Adt, NhsNumberRule, PatientIdentifier, Precision};
 use hearthline_nhs::{DateOfBirth, NhsNumber, NhsNumberStatus, Postcode};
 use jiff::civil::Date;
@@ -41,10 +41,6 @@ impl LocalId {
         format!("{}\0{}", self.value, self.authority.as_deref().unwrap_or_default())
     }
 
-    pub(super) fn is_nhs_number(&self) -> bool {
-        NhsNumber::parse(&self.value).is_ok()
-    }
-
     /// Same value, and no qualifier that both carry differs.
     pub fn matches(&self, other: &LocalId) -> bool {
         let agree = |a: &Option<String>, b: &Option<String>| a.is_none() || b.is_none() || a == b;
@@ -78,11 +74,12 @@ impl std::fmt::Debug for Merged {
 
 impl Merged {
     pub(super) fn of(adt: &Adt<'_>, profile: &Profile) -> Self {
-        let local = |ids: &mut dyn Iterator<Item = PatientIdentifier<'_>>| ids.map(|id| LocalId::of(&id)).filter(|id| !id.is_nhs_number()).collect();
+        let local =
+            |ids: &mut dyn Iterator<Item = PatientIdentifier<'_>>| ids.filter(|id| number_of(id, profile).is_none()).map(|id| LocalId::of(&id)).collect();
         Merged {
             nhs_number: nhs_number(adt, profile).0,
             date_of_birth: date_of_birth(adt),
-            retired_numbers: adt.discarded_identifiers().filter_map(|id| NhsNumber::parse(id.value).ok()).collect(),
+            retired_numbers: adt.discarded_identifiers().filter_map(|id| number_of(&id, profile)).collect(),
             survivor: local(&mut adt.identifiers()),
             retired: local(&mut adt.discarded_identifiers()),
         }
@@ -140,13 +137,9 @@ pub(super) fn nhs_number(adt: &Adt<'_>, profile: &Profile) -> (Option<NhsNumber>
 /// The same, and which rule chose it.
 pub fn chosen_number(adt: &Adt<'_>, profile: &Profile) -> (Option<NhsNumber>, &'static str, Option<NhsNumberStatus>) {
     let status = |text: Option<&str>| text.and_then(|s| NhsNumberStatus::parse(s).ok());
-    let is = |wanted: &Option<String>, found: Option<&str>| wanted.as_ref().is_none_or(|w| found.is_some_and(|f| f.eq_ignore_ascii_case(w)));
     for rule in &profile.nhs_number {
-        for id in adt.identifiers().filter(|id| is(&rule.authority, id.authority) && is(&rule.id_type, id.id_type)) {
-            let is_another_space = id.authority.is_some_and(|a| a.eq_ignore_ascii_case("CHI") || a.eq_ignore_ascii_case("HSNI"));
-            if let (false, Ok(number)) = (is_another_space, NhsNumber::parse(id.value)) {
-                return (Some(number), "PID-3, by authority and type that the profile names", status(adt.nhs_number_status()));
-            }
+        if let Some(number) = adt.identifiers().filter(|id| is_named(rule, id)).find_map(|id| NhsNumber::parse(id.value).ok()) {
+            return (Some(number), "PID-3, by authority and type that the profile names", status(adt.nhs_number_status()));
         }
     }
     match adt.nhs_number(|digits| NhsNumber::parse(digits).is_ok()) {
@@ -160,6 +153,17 @@ pub fn chosen_number(adt: &Adt<'_>, profile: &Profile) -> (Option<NhsNumber>, &'
         }
         None => (None, "no identifier is an NHS number", status(adt.nhs_number_status())),
     }
+}
+
+/// The NHS number that one identifier is, by the same rules.
+pub(super) fn number_of(id: &PatientIdentifier<'_>, profile: &Profile) -> Option<NhsNumber> {
+    let is_one = id.nhs_number_rule().is_some() || profile.nhs_number.iter().any(|rule| is_named(rule, id));
+    NhsNumber::parse(id.value).ok().filter(|_| is_one)
+}
+
+fn is_named(rule: &NumberRule, id: &PatientIdentifier<'_>) -> bool {
+    let is = |wanted: &Option<String>, found: Option<&str>| wanted.as_ref().is_none_or(|w| found.is_some_and(|f| f.eq_ignore_ascii_case(w)));
+    is(&rule.authority, id.authority) && is(&rule.id_type, id.id_type) && !id.is_of_another_space()
 }
 
 /// `Err`: the signals contradict each other.

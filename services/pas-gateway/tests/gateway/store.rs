@@ -45,6 +45,9 @@ async fn what_is_refused_is_kept_with_the_text_that_was_answered() {
         (plain().replace("ADT^A01", "ORU^R01"), "AR", "MSH-9"),
         (plain().replace("|RHM|HUB", "|XYZ|HUB"), "AR", "MSH-4"),
         (plain().replace("|1|P|", "||P|"), "AE", "MSH-10"),
+        (plain().replace("ADT^A01", "ADT"), "AE", "MSH-9.2"),
+        (plain().replace("ADT^A01", "ADT^^ADT_A01"), "AE", "MSH-9.2"),
+        (plain().replace("ADT^A01", "TESTPERSON ADA 9434765919^X"), "AR", "MSH-9"),
         (plain().split("PV1").next().expect("before").to_owned(), "AE", "PV1"),
         (format!("{}{}", plain(), plain()), "AR", "MSH"),
     ] {
@@ -58,7 +61,25 @@ async fn what_is_refused_is_kept_with_the_text_that_was_answered() {
         assert_eq!(shown.replace(['\n', '\r'], "").trim(), frame.replace('\r', "").trim());
     }
     interpret(&gateway).await;
-    assert_eq!(world.states().await, ["refused"; 6]);
+    assert_eq!(world.states().await, ["refused"; 9]);
+    let kinds = world.ports.store.query("select distinct kind from inbox order by kind", &[]).await.expect("readable");
+    let kinds: Vec<&str> = kinds.iter().map(|row| row.text(0)).collect();
+    assert_eq!(kinds, ["", "ADT", "ADT^A01", "ADT^^ADT_A01", "ORU^R01"], "what is no message type is kept in the bytes alone");
+}
+
+#[tokio::test]
+async fn every_reply_has_a_control_id_of_its_own_of_at_most_twenty_characters() {
+    let world = World::new(Environment::Test).await;
+    let gateway = world.gateway();
+    let mut ids = std::collections::HashSet::new();
+    for n in 0..500 {
+        let frame = Bytes::from(Adt { facility: "XYZ", ..Adt::new("A01", &n.to_string(), &number(1)) }.write());
+        let reply = gateway.receive(&frame, &arrival()).await.expect("answered").expect("a reply");
+        let id = Message::parse(&reply).expect("readable").field("MSH", 10).value().text().expect("an id").to_owned();
+        assert!(id.len() <= 20);
+        ids.insert(id);
+    }
+    assert_eq!(ids.len(), 500);
 }
 
 #[tokio::test]

@@ -442,6 +442,53 @@ async fn what_names_another_patient_takes_effect_once_the_facility_or_the_direct
     }
 }
 
+#[tokio::test]
+async fn an_identifier_of_a_merge_is_an_nhs_number_by_what_it_is_called_alone() {
+    // Another resident's digits, as an identifier of Scotland, of the hospital, and of nobody who is named.
+    for other in ["CHI^NH", "RHM^MR", "NHS^HospitalNumber", "^"] {
+        let (world, gateway) = with_residents().await;
+        let merge = text(&Adt { at: "20260302090000", ..Adt::new("A40", "1", &number(1)) });
+        let merge = format!("{}MRG|{}^^^{other}\r", merge.split("PV1").next().expect("before the visit"), number(2));
+        take(&gateway, merge.as_bytes()).await;
+        assert!(world.events().await.is_empty(), "{other}: {:?}", world.rows().await);
+    }
+    // Hospital numbers that pass modulus 11 join a patient's visits as others do.
+    let (world, gateway) = with_residents().await;
+    let (old, new) = (number(77), number(78));
+    let unnumbered = |trigger, control, at, pid3: &str| {
+        let message = text(&Adt { at, ..Adt::new(trigger, control, "") });
+        let (head, patient) = message.split_once("PID|").expect("a PID");
+        let patient: Vec<&str> = patient.split('\r').next().expect("a segment").split('|').collect();
+        format!("{head}PID|||{pid3}|{}\rPV1||I||21{}20260301090000\r", patient[3..].join("|"), "|".repeat(40))
+    };
+    take(&gateway, unnumbered("A01", "1", "20260301090000", &format!("{old}^^^RHM^MR")).as_bytes()).await;
+    let both = format!("{new}^^^RHM^MR~{}^^^NHS^NH", number(1));
+    let merge = unnumbered("A40", "2", "20260302090000", &both);
+    take(&gateway, format!("{}MRG|{old}^^^RHM^MR\r", merge.split("PV1").next().expect("before the visit")).as_bytes()).await;
+    take(&gateway, unnumbered("A03", "3", "20260303090000", &both).as_bytes()).await;
+    assert_eq!(world.events().await, ["VisitOpened", "VisitClosed"], "{:?}", world.rows().await);
+    assert_eq!(told(&world).await[0].resident, Some(ONE));
+}
+
+#[tokio::test]
+async fn updates_of_a_visit_that_is_not_open_cost_the_same_however_many_wait() {
+    let (world, gateway) = with_residents().await;
+    let update = |n: usize| text(&Adt::new("A08", &format!("U{n}"), &number(1))).replace("20260301101500", &format!("2026030110{:02}{:02}", n / 60, n % 60));
+    let mut took = Vec::new();
+    for page in 0..6 {
+        for n in page * 50..(page + 1) * 50 {
+            assert!(receive(&gateway, update(n).as_bytes()).await.code.is_accept());
+        }
+        let begun = std::time::Instant::now();
+        interpret(&gateway).await;
+        took.push(begun.elapsed());
+    }
+    // Looking at all that wait for each one that comes to wait, the last pages would take many times as long as the first.
+    assert!(took[3..].iter().min().expect("some") < &(4 * took[0]), "{took:?}");
+    take(&gateway, text(&Adt { at: "20260301090000", ..Adt::new("A01", "A", &number(1)) }).as_bytes()).await;
+    assert!(world.states().await.iter().all(|state| state == "interpreted"));
+}
+
 /// A40 with one part per patient: who stays, and MRG-1.
 fn merges(control: &str, groups: &[(u32, &[u32])]) -> String {
     let text = text(&Adt { at: "20260302090000", ..Adt::new("A40", control, "") });
