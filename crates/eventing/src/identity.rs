@@ -44,13 +44,26 @@ const MERGES_PENDING: Table = Table { name: "merges_pending", columns: &["from_i
 /// One row an edge, from the survivor's stream alone: the order in which two survivors' streams arrive changes nothing.
 const ALIAS_EDGES: Table = Table { name: "alias_edges", columns: &["from_id", "into_id", "recorded_at"], key: 2, ddl: "" };
 
+/// Where a resident lives since a day (YYYY-MM-DD, local), each until the next; empty where no day is known, which goes before all.
+const PLACEMENTS: Table = Table {
+    name: "placements",
+    columns: &["id", "since", "home"],
+    key: 2,
+    ddl: "create table if not exists placements (
+  id blob not null,
+  since text not null,
+  home blob,
+  primary key (id, since)
+);",
+};
+
 /// The view that keeps residents' ids, edges, homes and deaths. Register it in every service that names residents.
 pub struct Identities;
 
 #[async_trait]
 impl View for Identities {
     fn tables(&self) -> &'static [Table] {
-        &[IDENTITIES, ALIAS_EDGES, MERGES_PENDING]
+        &[IDENTITIES, ALIAS_EDGES, MERGES_PENDING, PLACEMENTS]
     }
 
     async fn apply(&self, tx: &mut Tx<'_>, facts: &[Fact]) -> Result<(), ViewError> {
@@ -58,12 +71,30 @@ impl View for Identities {
             let event = DirectoryEvent::decode(fact.payload.clone()).map_err(|_| ViewError::Unreadable("a directory event"))?;
             let stream: Value = (*fact.stream().bytes()).into();
             match event.fact {
-                Some(Directory::ResidentRegistered(r)) => tx.execute(
-                    "insert into identities (id, registered, home) values ($1, 1, $2) on conflict (id) do update set registered = 1, home = excluded.home",
-                    &[stream, some(r.home_id)],
-                ),
-                Some(Directory::ResidentMovedIn(m)) => tx.execute("update identities set home = $2 where id = $1", &[stream, m.home_id.into()]),
-                Some(Directory::ResidentMovedOut(_)) => tx.execute("update identities set home = null where id = $1", &[stream]),
+                Some(Directory::ResidentRegistered(r)) => {
+                    tx.execute(
+                        "insert into identities (id, registered, home) values ($1, 1, $2) on conflict (id) do update set registered = 1, home = excluded.home",
+                        &[stream.clone(), some(r.home_id.clone())],
+                    );
+                    place(tx, &stream, "", some(r.home_id));
+                }
+                Some(Directory::ResidentMovedIn(m)) => {
+                    tx.execute("update identities set home = $2 where id = $1", &[stream.clone(), m.home_id.clone().into()]);
+                    if !m.moved_in_on.is_empty() {
+                        // The day on which they came to the home that their registration names.
+                        tx.execute(
+                            "delete from placements where id = $1 and since = '' and home = $2 \
+                             and not exists (select 1 from placements dated where dated.id = $1 and dated.since <> '')",
+                            &[stream.clone(), m.home_id.clone().into()],
+                        );
+                    }
+                    place(tx, &stream, &m.moved_in_on, some(m.home_id));
+                }
+                Some(Directory::ResidentMovedOut(m)) => {
+                    tx.execute("update identities set home = null where id = $1", std::slice::from_ref(&stream));
+                    let recorded = hearthline_nhs::london_date(fact.envelope.recorded_at_us).map(|day| day.to_string()).unwrap_or_default();
+                    place(tx, &stream, if m.moved_out_on.is_empty() { &recorded } else { &m.moved_out_on }, Value::from(None::<bytes::Bytes>));
+                }
                 Some(Directory::ResidentDied(d)) => {
                     tx.execute("update identities set died_at = $2 where id = $1", &[stream, died_at(&d, fact.envelope.recorded_at_us).into()])
                 }
@@ -93,6 +124,13 @@ impl View for Identities {
     }
 }
 
+fn place(tx: &mut Tx<'_>, resident: &Value, since: &str, home: Value) {
+    tx.execute(
+        "insert into placements (id, since, home) values ($1, $2, $3) on conflict (id, since) do update set home = excluded.home",
+        &[resident.clone(), since.into(), home],
+    );
+}
+
 /// An id that the contracts leave empty where there is none.
 fn some(id: bytes::Bytes) -> Value {
     (!id.is_empty()).then_some(id).into()
@@ -110,6 +148,26 @@ pub struct Identity {
     pub died_at: Option<i64>,
     /// A merge with another is proposed and not decided.
     pub merge_pending: bool,
+}
+
+/// Where a resident lived when.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Placements(Vec<(String, Option<[u8; 16]>)>);
+
+impl Placements {
+    /// The home on a day (YYYY-MM-DD, local).
+    pub fn home_on(&self, day: &str) -> Option<[u8; 16]> {
+        self.0.iter().rev().find(|(since, _)| since.as_str() <= day).and_then(|(_, home)| *home)
+    }
+}
+
+/// Where these residents lived when, by ids that are resolved already. Nobody is left out.
+pub async fn placements(store: &dyn Store, ids: &[[u8; 16]]) -> Result<HashMap<[u8; 16], Placements>, StoreError> {
+    let mut all: HashMap<[u8; 16], Placements> = ids.iter().map(|id| (*id, Placements::default())).collect();
+    for row in query_among(store, "select id, since, home from placements where id", &[], ids, "order by id, since").await? {
+        all.entry(row.id(0)).or_default().0.push((row.text(1).to_owned(), row.opt_id(2)));
+    }
+    Ok(all)
 }
 
 /// Edges are followed this far; a longer chain is a cycle, which is refused.

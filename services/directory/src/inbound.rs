@@ -152,8 +152,7 @@ impl Policies {
         let (state, version) = self.streams.resident(provisional.id).await?;
         let number = person.nhs_number.clone();
         let (occurred, caused, now) = when(fact);
-        let moved_in_on = london_date(occurred.at_us).ok();
-        let command = RegisterResident { home, person, practice: None, moved_in_on, source: RegistrationSource::Call };
+        let command = RegisterResident { home, person, practice: None, moved_in_on: None, source: RegistrationSource::Call };
         let Ok(events) = decide::register_resident(&state, command) else { return Ok(Reaction::Project) };
         let mut unit = Unit::default();
         if let Some(number) = &number {

@@ -250,6 +250,8 @@ fn part<'e>(
     };
     let here: HashSet<CallId> = calls.iter().map(|call| call.call_id).collect();
     let standing = |visit: &&Visit| visit.cancelled_at.is_none();
+    // A resident who lived in none of the homes when it began is nobody's of theirs.
+    let of_a_home = |visit: &&Visit| visit.home_id.is_some();
     let spells = |visit: &Visit| match visit.resident_id {
         Some(resident) => index.visits.get(&index.people.who(resident)).map_or(&[][..], Vec::as_slice),
         None => &[],
@@ -277,8 +279,14 @@ fn part<'e>(
         consultations,
         prescriptions: rows.prescriptions.iter().filter(|one| counted(one.call_id, one.drafted_at)).collect(),
         shares: rows.shares.iter().filter(|one| counted(one.call_id, one.began_at)).collect(),
-        attendances: rows.visits.iter().filter(standing).filter(|visit| attended_ed_at(visit).is_some_and(within)).collect(),
-        admissions: rows.visits.iter().filter(standing).filter(|visit| emergency_admission_at(visit, spells(visit)).is_some_and(within)).collect(),
+        attendances: rows.visits.iter().filter(standing).filter(of_a_home).filter(|visit| attended_ed_at(visit).is_some_and(within)).collect(),
+        admissions: rows
+            .visits
+            .iter()
+            .filter(standing)
+            .filter(of_a_home)
+            .filter(|visit| emergency_admission_at(visit, spells(visit)).is_some_and(within))
+            .collect(),
         homes: &rows.homes,
         gaps: &rows.gaps,
         coverage: terms.coverage,

@@ -252,12 +252,15 @@ impl Gateway {
 
     /// What follows from a message, given what is known and how its visit stands.
     pub fn judge(&self, lasting: &Lasting, reading: &Reading, keys: &Keys, known: &Known, visit: Option<&KnownVisit>) -> Verdict {
-        let who = who(keys.person, keys.born, known);
+        // A resident's home is that of the day on which the visit began.
+        let began = visit.filter(|_| !matches!(reading.matter, Matter::Visit(Report::Opening(_)))).and_then(|visit| visit.visit.began_us());
+        let began = began.unwrap_or(reading.at.at_us);
+        let who = who(keys.person, keys.born, known, began);
         let mut verdict = match &reading.matter {
             Matter::Nothing(why) => Verdict::row(IGNORED, why),
             Matter::Merge => on_merge(lasting, reading, keys, known),
             Matter::Person => on_person(lasting, reading, known, who),
-            Matter::Visit(_) => on_visit(lasting, reading, keys, known, visit, who),
+            Matter::Visit(_) => on_visit(lasting, reading, keys, known, visit, (who, began)),
         };
         if let Who::Resident { id, .. } = who
             && verdict.awaits.is_empty()
@@ -278,7 +281,7 @@ impl Gateway {
     }
 }
 
-fn who(number: Option<[u8; 16]>, born: Option<[u8; 16]>, known: &Known) -> Who {
+fn who(number: Option<[u8; 16]>, born: Option<[u8; 16]>, known: &Known, at_us: i64) -> Who {
     let Some(person) = number.and_then(|tag| known.persons.get(&tag)) else { return Who::Stranger };
     let known_born: Option<[u8; 16]> = person.born.as_ref().try_into().ok();
     let confidence = match (born, known_born) {
@@ -286,10 +289,10 @@ fn who(number: Option<[u8; 16]>, born: Option<[u8; 16]>, known: &Known) -> Who {
         (Some(_), Some(_)) => Confidence::High,
         _ => Confidence::Medium,
     };
-    Who::Resident { id: person.id, home: person.home, confidence }
+    Who::Resident { id: person.id, home: person.home_at(at_us), confidence }
 }
 
-fn on_visit(lasting: &Lasting, reading: &Reading, keys: &Keys, known: &Known, found: Option<&KnownVisit>, who: Who) -> Verdict {
+fn on_visit(lasting: &Lasting, reading: &Reading, keys: &Keys, known: &Known, found: Option<&KnownVisit>, (who, began): (Who, i64)) -> Verdict {
     let Some(reported) = reading.reported() else { return Verdict::row(IGNORED, "an event that is not interpreted") };
     // A number of a visit may be used for another one by another system of the trust.
     let retired = keys.retired_visit.and_then(|tag| known.visits.get(&tag));
@@ -301,8 +304,9 @@ fn on_visit(lasting: &Lasting, reading: &Reading, keys: &Keys, known: &Known, fo
         Who::Resident { id, home, confidence } => Some(Subject::Resident { id, home, confidence }),
         // What waits for the same visit may say whose it is.
         Who::Stranger => {
-            let expected = keys.visits().filter(|_| !has_resident).find_map(|tag| known.expected.get(&tag).copied());
-            expected.or_else(|| home_of(reading, known))
+            let expected = keys.visits().filter(|_| !has_resident).find_map(|tag| known.expected.get(&tag));
+            let resident = expected.map(|person| Subject::Resident { id: person.id, home: person.home_at(began), confidence: Confidence::Medium });
+            resident.or_else(|| home_of(reading, known))
         }
         Who::Disagrees => home_of(reading, known),
     };
@@ -398,7 +402,7 @@ fn on_merge(lasting: &Lasting, reading: &Reading, keys: &Keys, known: &Known) ->
     let (mut verdict, mut survivors) = (Verdict::row(IGNORED, "it merges no two residents"), Vec::new());
     let mut why_held = None;
     for merge in &keys.merges {
-        let stayed = who(merge.survivor, merge.born, known);
+        let stayed = who(merge.survivor, merge.born, known, reading.at.at_us);
         let unknown: Vec<[u8; 16]> = merge.retired.iter().copied().filter(|tag| !known.persons.contains_key(tag)).collect();
         verdict.awaits.extend(merge.survivor.filter(|_| !matches!(stayed, Who::Resident { .. })).iter().chain(&unknown));
         let Who::Resident { id: survivor, .. } = stayed else {
@@ -430,20 +434,19 @@ fn on_merge(lasting: &Lasting, reading: &Reading, keys: &Keys, known: &Known) ->
     }
 }
 
-/// A facility's report of a death is made once for a resident.
+/// A facility's report of a resident's death is made once, and once more when it names the day, or another.
 fn death(lasting: &Lasting, reading: &Reading, known: &Known, resident: ResidentId) -> Option<(Event, [u8; 16])> {
     let death = reading.patient.death?;
-    let key = lasting.death(&reading.peer.facility_ods, resident.bytes());
+    let on = reading.died_on();
+    let key = lasting.death(&reading.peer.facility_ods, resident.bytes(), on);
     if known.reported.contains(&key) {
         return None;
     }
-    // A discharge as died without a date of death happened on the day of the discharge.
-    let discharged = matches!(&reading.matter, Matter::Visit(Report::Discharge { died: true, .. })).then(|| london_date(reading.at.at_us).ok()).flatten();
     let event = Event::DeathReported {
         resident,
         feed: reading.peer.name.clone(),
         facility: reading.peer.facility_ods.to_string(),
-        on: death.on.or(discharged),
+        on,
         at_us: death.at_us,
         trigger: reading.trigger.clone(),
     };

@@ -2,14 +2,14 @@
 
 use crate::domain::place::{HomeAddress, is_uprn};
 use crate::domain::state::Visit;
-use crate::domain::{Confidence, Subject};
 use crate::gateway::{Gateway, HELD, Keys};
 use crate::reading::Reading;
 use crate::tags::{DEATH, Lasting, PATIENT_ALIAS, RESIDENT_NHS, VISIT, WAITING, WAITING_ALSO};
 use crate::wire;
 use bytes::Bytes;
-use hearthline_eventing::{Fact, NotNow, Row, Store, Value, identity, query_among};
-use hearthline_nhs::{HomeId, OdsCode, Postcode, ResidentId, StreamId};
+use hearthline_eventing::identity::{self, Placements};
+use hearthline_eventing::{Fact, NotNow, Row, Store, Value, query_among};
+use hearthline_nhs::{HomeId, OdsCode, Postcode, ResidentId, StreamId, london_date};
 use std::collections::{HashMap, HashSet};
 
 /// Merges are followed this far.
@@ -19,9 +19,17 @@ const CHAIN_MAX: usize = 32;
 #[derive(Debug, Clone)]
 pub struct Person {
     pub id: ResidentId,
-    pub home: Option<HomeId>,
+    pub lived: Placements,
     /// The tag of number and date of birth, where one was registered.
     pub born: Bytes,
+}
+
+impl Person {
+    /// The home that they lived in on the day of an instant, µs.
+    pub fn home_at(&self, at_us: i64) -> Option<HomeId> {
+        let day = london_date(at_us).ok()?.to_string();
+        self.lived.home_on(&day).map(HomeId::from_bytes)
+    }
 }
 
 /// A visit behind its name.
@@ -46,7 +54,7 @@ pub struct Known {
     /// Visits that some held message waits for.
     pub waited_for: HashSet<[u8; 16]>,
     /// Whose such a visit is by what waits for it, where that names a resident.
-    pub expected: HashMap<[u8; 16], Subject>,
+    pub expected: HashMap<[u8; 16], Person>,
     /// Residents of those visits by what the directory calls them now, where that is another.
     pub called_now: HashMap<ResidentId, ResidentId>,
 }
@@ -73,9 +81,11 @@ impl Gateway {
         }
         let ids = distinct(holders.iter().map(|(_, _, owner)| *owner));
         let identities = identity::resolve_many(store, &ids).await?;
+        let lived = identity::placements(store, &distinct(identities.values().map(|identity| identity.id))).await?;
         for (tag, born, owner) in holders {
             if let Some(identity) = identities.get(&owner) {
-                known.persons.insert(tag, Person { id: ResidentId::from_bytes(identity.id), home: identity.home.map(HomeId::from_bytes), born });
+                let lived = lived.get(&identity.id).cloned().unwrap_or_default();
+                known.persons.insert(tag, Person { id: ResidentId::from_bytes(identity.id), lived, born });
             }
         }
         for row in claimed(store, VISIT, &visits).await? {
@@ -106,7 +116,7 @@ impl Gateway {
             }
             let Some(person) = keys.person.and_then(|tag| known.persons.get(&tag)) else { continue };
             let facility = &reading.peer.facility_ods;
-            told.extend(reading.patient.death.map(|_| lasting.death(facility, person.id.bytes())));
+            told.extend(reading.patient.death.map(|_| lasting.death(facility, person.id.bytes(), reading.died_on())));
             for resident in keys.visits().filter_map(|tag| known.visits.get(&tag)).flat_map(|visit| visit.visit.residents()) {
                 let resident = known.called_now.get(&resident).copied().unwrap_or(resident);
                 if resident != person.id {
@@ -187,10 +197,11 @@ impl Gateway {
             }
         }
         let identities = identity::resolve_many(store, &distinct(residents.values().map(|(_, resident)| *resident))).await?;
+        let lived = identity::placements(store, &distinct(identities.values().map(|identity| identity.id))).await?;
         for (visit, (_, resident)) in residents {
             if let Some(identity) = identities.get(&resident) {
-                let (id, home) = (ResidentId::from_bytes(identity.id), identity.home.map(HomeId::from_bytes));
-                known.expected.insert(visit, Subject::Resident { id, home, confidence: Confidence::Medium });
+                let lived = lived.get(&identity.id).cloned().unwrap_or_default();
+                known.expected.insert(visit, Person { id: ResidentId::from_bytes(identity.id), lived, born: Bytes::new() });
             }
         }
         Ok(())

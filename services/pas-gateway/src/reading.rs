@@ -18,7 +18,8 @@ use crate::profile::Profile;
 use clock::Clock;
 use coded::Coded;
 use hearthline_interop::hl7v2::{AckCode, Adt, ErrorCode, ErrorDetail, ErrorLocation, Field, Message, ProcessingId, Trigger};
-use hearthline_nhs::{DateOfBirth, NhsNumber};
+use hearthline_nhs::{DateOfBirth, NhsNumber, london_date};
+use jiff::civil::Date;
 
 /// Why a message is answered AE or AR: it would be refused again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +115,13 @@ impl Reading {
     pub fn numbers(&self) -> impl Iterator<Item = &NhsNumber> {
         let merged = self.merged.iter().flat_map(|merged| merged.nhs_number.iter().chain(&merged.retired_numbers));
         self.patient.nhs_number.iter().chain(merged)
+    }
+
+    /// The day of a death: a discharge as died that has no date of death happened on the day of the discharge.
+    pub fn died_on(&self) -> Option<Date> {
+        let of_discharge = matches!(&self.matter, Matter::Visit(Report::Discharge { died: true, .. }));
+        let discharged = of_discharge.then(|| london_date(self.at.at_us).ok()).flatten();
+        self.patient.death.and_then(|death| death.on.or(discharged))
     }
 
     /// SOURCE OF ADMISSION, where the message has one.

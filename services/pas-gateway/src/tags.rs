@@ -6,6 +6,7 @@
 use crate::reading::VisitName;
 use hearthline_eventing::{Claim, ClaimRule, Keyring, KeyringError, Lookup};
 use hearthline_nhs::{DateOfBirth, NhsNumber, OdsCode, StreamId};
+use jiff::civil::Date;
 
 /// A message that was taken: the key is its digest, the owner its row.
 pub const INBOX: &str = "inbox";
@@ -52,8 +53,9 @@ impl Lasting {
         self.0.tag("visit", &format!("{facility}\0{}", visit.0))
     }
 
-    pub fn death(&self, facility: &OdsCode, resident: &[u8; 16]) -> [u8; 16] {
-        self.0.tag("death", &format!("{facility}\0{}", hex(resident)))
+    /// What a facility said of a resident's death: that they died, or on which day.
+    pub fn death(&self, facility: &OdsCode, resident: &[u8; 16], on: Option<Date>) -> [u8; 16] {
+        self.0.tag("death", &format!("{facility}\0{}\0{}", hex(resident), on.map(|day| day.to_string()).unwrap_or_default()))
     }
 
     /// Two residents whom a facility made one.

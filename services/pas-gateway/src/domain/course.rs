@@ -133,7 +133,9 @@ impl Course {
                 }
             }
             Report::Change(details) => {
+                let before = self.said.clone();
                 self.say(details);
+                self.become_admission(before);
                 self.stage(statement);
             }
             Report::Transfer(details) => {
@@ -199,12 +201,7 @@ impl Course {
                 self.status = Status::Open;
                 self.nhs_number_status.clone_from(&statement.nhs_number_status);
             }
-            Status::Open => {
-                let was_attendance = before.as_ref().is_some_and(|b| b.class == Some(VisitClass::Emergency));
-                if let Some(before) = before.filter(|_| was_attendance && details.class == Some(VisitClass::Inpatient)) {
-                    self.attendance = Some((self.stages.len(), before));
-                }
-            }
+            Status::Open => self.become_admission(before),
             Status::Closed => {
                 if self.closing.as_ref().is_some_and(|closing| statement.at_us > closing.at_us) {
                     self.status = Status::Open;
@@ -213,6 +210,19 @@ impl Course {
             }
         }
         self.stage(statement);
+    }
+
+    /// An attendance that is open becomes an admission (A01, A06, A08), or is told of as one no more (A07, A08).
+    fn become_admission(&mut self, before: Option<Details>) {
+        let is = |said: Option<&Details>, class| said.is_some_and(|said| said.class == Some(class));
+        if self.status != Status::Open {
+            return;
+        }
+        if !is(self.said.as_ref(), VisitClass::Inpatient) {
+            self.attendance = None;
+        } else if let Some(before) = before.filter(|before| is(Some(before), VisitClass::Emergency)) {
+            self.attendance = Some((self.stages.len(), before));
+        }
     }
 
     fn cancel(&mut self) {

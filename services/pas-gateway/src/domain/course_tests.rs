@@ -167,6 +167,9 @@ fn every_order_of_arrival_comes_to_the_same_visit() {
         (&["A01", "A03", "A11"], Cancelled),
         (&["A04", "A01", "A11"], Open),
         (&["A04", "A01", "A11", "A11"], Cancelled),
+        (&["A04", "A08", "A11"], Open),
+        (&["A04", "A08", "A11", "A11"], Cancelled),
+        (&["A04", "A08", "A07", "A11"], Cancelled),
         (&["A01", "A07", "A03"], Closed),
         (&["A01", "A03", "A01"], Open),
     ] {

@@ -59,6 +59,11 @@ impl Visit {
         self.course().home()
     }
 
+    /// When it was opened, µs; none where it was not.
+    pub fn began_us(&self) -> Option<i64> {
+        self.course().stages.first().map(|stage| stage.at_us)
+    }
+
     /// Why a report changes no state, where that is because it contradicts what is known by its time.
     pub fn contradiction(&self, statement: &Statement) -> Option<&'static str> {
         Course::of(&self.statements[..self.place_of(statement)]).contradiction(&statement.report)

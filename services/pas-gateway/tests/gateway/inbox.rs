@@ -241,7 +241,7 @@ async fn a_resident_registered_late_gets_every_held_message_in_its_own_order() {
 }
 
 #[tokio::test]
-async fn a_death_is_reported_once_and_two_records_of_residents_are_proposed_as_one() {
+async fn a_death_is_reported_once_and_its_day_once_and_two_records_of_residents_are_proposed_as_one() {
     let world = World::new(Environment::Test).await;
     let gateway = world.gateway();
     consume(&gateway, &world.registration(RESIDENT, &number(1), "1938-04-12", None).await).await;
@@ -250,10 +250,15 @@ async fn a_death_is_reported_once_and_two_records_of_residents_are_proposed_as_o
     died = died.replace("PO1 1AA", &format!("PO1 1AA{}Y", "|".repeat(19)));
     take(&gateway, died.as_bytes()).await;
     take(&gateway, died.replace("|1|P|", "|2|P|").as_bytes()).await;
+    // The day is news, once.
+    for control in ["4", "5"] {
+        let dated = died.replace(&format!("{}Y", "|".repeat(19)), &format!("{}20260228|Y", "|".repeat(18)));
+        take(&gateway, dated.replace("|1|P|", &format!("|{control}|P|")).as_bytes()).await;
+    }
     let merge = String::from_utf8(Adt::new("A40", "3", &number(1)).write()).expect("ascii");
     let merge = format!("{}MRG|{}^^^NHS^NH\r", merge.split("PV1").next().expect("before the visit"), number(2));
     take(&gateway, merge.as_bytes()).await;
-    assert_eq!(world.events().await, ["DeathReported", "PatientsMerged"]);
+    assert_eq!(world.events().await, ["DeathReported", "DeathReported", "PatientsMerged"]);
 }
 
 #[tokio::test]

@@ -471,6 +471,33 @@ async fn an_identifier_of_a_merge_is_an_nhs_number_by_what_it_is_called_alone() 
 }
 
 #[tokio::test]
+async fn a_visit_is_of_the_home_in_which_the_resident_lived_when_it_began() {
+    const NEXT: [u8; 16] = [10; 16];
+    let (world, gateway) = with_residents().await;
+    // Registered on the day they came from hospital; half a year later they move to another home.
+    for fact in
+        [world.moved(ONE, HOME, true, "2026-03-02").await, world.moved(ONE, HOME, false, "2026-09-01").await, world.moved(ONE, NEXT, true, "2026-09-01").await]
+    {
+        project(&gateway, &fact).await;
+    }
+    let of = |trigger, visit: &'static str, at: &'static str| text(&Adt { visit, at, ..Adt::new(trigger, &format!("{visit}{trigger}"), &number(1)) });
+    for (visit, admitted, discharged) in [
+        ("V1", "20260228101500", "20260303101500"),
+        ("V2", "20260302101500", "20260310101500"),
+        ("V3", "20260831101500", "20260901101500"),
+        ("V4", "20260902101500", "20260903101500"),
+    ] {
+        for message in [of("A01", visit, admitted), of("A08", visit, discharged), of("A03", visit, discharged)] {
+            take(&gateway, message.as_bytes()).await;
+        }
+    }
+    let mut told = told(&world).await;
+    assert!(told.iter().all(|visit| visit.resident == Some(ONE)));
+    told.sort_by_key(|visit| visit.opened_at_us);
+    assert_eq!(told.iter().map(|visit| visit.home.as_slice()).collect::<Vec<_>>(), [&[][..], &HOME, &HOME, &NEXT]);
+}
+
+#[tokio::test]
 async fn updates_of_a_visit_that_is_not_open_cost_the_same_however_many_wait() {
     let (world, gateway) = with_residents().await;
     let update = |n: usize| text(&Adt::new("A08", &format!("U{n}"), &number(1))).replace("20260301101500", &format!("2026030110{:02}{:02}", n / 60, n % 60));

@@ -99,6 +99,16 @@ impl World {
         self.compose(id, "HomeRegistered", wire::fact_bytes::<DirectoryEvent>(fact), None).await
     }
 
+    /// A resident comes to a home on a day, or leaves it.
+    pub async fn moved(&self, resident: [u8; 16], home: [u8; 16], came: bool, on: &str) -> Fact {
+        let home_id = Bytes::copy_from_slice(&home);
+        let (name, fact) = match came {
+            true => ("ResidentMovedIn", wire::fact_bytes::<DirectoryEvent>(dir::ResidentMovedIn { home_id, moved_in_on: on.into() })),
+            false => ("ResidentMovedOut", wire::fact_bytes::<DirectoryEvent>(dir::ResidentMovedOut { home_id, moved_out_on: on.into(), ..Default::default() })),
+        };
+        self.compose(resident, name, fact, None).await
+    }
+
     /// Two residents made one, as the directory composes it.
     pub async fn residents_merged(&self, from: [u8; 16], into: [u8; 16]) -> Fact {
         let fact = dir::ResidentsMerged { from_id: Bytes::copy_from_slice(&from), into_id: Bytes::copy_from_slice(&into), ..Default::default() };
@@ -152,6 +162,13 @@ pub async fn consume(gateway: &Gateway, fact: &Fact) {
     let Reaction::Apply(mut unit) = reaction else { panic!("it acts on residents and homes") };
     unit.consumed = Some(Consumed { subscription: NAME.into(), facts: vec![fact.clone()], ..Consumed::default() });
     let answer = gateway.kernel.store.append(*unit).await.expect("appended");
+    assert!(matches!(answer, Answer::Committed { .. }));
+}
+
+/// A fact of the directory that views alone take.
+pub async fn project(gateway: &Gateway, fact: &Fact) {
+    let consumed = Consumed { subscription: NAME.into(), facts: vec![fact.clone()], ..Consumed::default() };
+    let answer = gateway.kernel.store.append(Unit { consumed: Some(consumed), ..Unit::default() }).await.expect("appended");
     assert!(matches!(answer, Answer::Committed { .. }));
 }
 
