@@ -1,6 +1,8 @@
 //! `hearthline pas` as an engineer types it.
 
 use crate::binary;
+use crate::running::{Running, SMALL};
+use serde_json::{Value, json};
 use std::process::Stdio;
 
 const MESSAGE: &str = "MSH|^~\\&|PAS|RN1|H|Q|20260301121000||ADT^A01|1|P|2.4\rPID|1||1^^^RN1^MR\rPV1|1|I|||||||||||||||||V1\r";
@@ -27,4 +29,44 @@ fn what_is_read_no_further_ends_quietly() {
     drop(check.stdout.take());
     let ended = check.wait_with_output().expect("it ends");
     assert!(ended.status.success() && ended.stderr.is_empty(), "{}", binary::said(&ended));
+}
+
+/// Loads messages into a hub, and gives what it said and its exit code.
+async fn loaded(text: String) -> (Value, Option<i32>, String) {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let hub = Running::start(SMALL, folder.path(), false).await;
+    let file = folder.path().join("many.hl7");
+    std::fs::write(&file, text).expect("written");
+    let args = ["pas", "load", "--json", "--folder", &folder.path().to_string_lossy(), &file.to_string_lossy()].map(str::to_owned);
+    let load = tokio::task::spawn_blocking(move || binary::run(&args)).await.expect("it ends");
+    hub.stop().await;
+    let answer = serde_json::from_slice(&load.stdout).unwrap_or_else(|_| panic!("{}", binary::said(&load)));
+    (answer, load.status.code(), String::from_utf8_lossy(&load.stderr).into_owned())
+}
+
+fn asking(id: &str, facility: &str, asked: &str, patient: &str) -> String {
+    format!("MSH|^~\\&|PAS|{facility}|H|Q|20260301121000||ADT^A01|{id}|P|2.4|||{asked}\rPID|1||{patient}\rPV1|1|I|||||||||||||||||V{id}\r")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_goes_on_after_messages_that_ask_for_no_acknowledgement() {
+    let is_nobody = "";
+    let (answer, code, _) = loaded(
+        [
+            asking("1", "RHM", "NE|NE", "1^^^RHM^MR"),
+            asking("2", "RHM", "ER|NE", "1^^^RHM^MR"),
+            asking("3", "RHM", "ER|NE", is_nobody),
+            asking("4", "RHM", "AL|NE", "1^^^RHM^MR"),
+            asking("5", "RHM", "SU|NE", is_nobody),
+            asking("6", "RHM", "SU|NE", "1^^^RHM^MR"),
+            // Who is nobody's is answered whatever it asks for.
+            asking("7", "RXX", "NE|NE", "1^^^RXX^MR"),
+            asking("8", "RHM", "|", "1^^^RHM^MR"),
+        ]
+        .concat(),
+    )
+    .await;
+    assert_eq!((&answer["accepted"], &answer["unacknowledged"], code), (&json!(3), &json!(2), Some(2)), "{answer}");
+    let refused: Vec<_> = answer["refused"].as_array().expect("a list").iter().map(|r| (r["message"].as_u64(), r["reply"].as_str())).collect();
+    assert_eq!(refused, [(Some(3), Some("AE")), (Some(5), Some("none")), (Some(7), Some("AR"))], "{answer}");
 }

@@ -1,5 +1,8 @@
 //! An MLLP client: one message at a time over a lasting connection, each with what became of it.
 //!
+//! Messages that do not ask for an answer to everything go several at once over a connection of their own, whose end says that no
+//! answer will come any more.
+//!
 //! State story: *unconnected* until a message is to be sent; *connected* while every message had its acknowledgement; *unconnected*
 //! again after anything else, so that a late acknowledgement is never taken for the next message's. Whether to send again is the
 //! caller's to decide: an [`Outcome`] says what is known and no more.
@@ -92,6 +95,55 @@ impl MllpClient {
         outcome
     }
 
+    /// Sends messages of which not every one is answered, over a connection of its own, until the receiver has ended it too. Gives what
+    /// was said meanwhile, in the order said, each by the MSH-10 that it names.
+    ///
+    /// # Errors
+    /// The connection ended before all was sent, or did not end: of the messages without an answer nothing is known.
+    pub async fn send_unawaited(&self, messages: &[&[u8]]) -> Result<Vec<(String, Outcome)>, String> {
+        let Connected { stream, mut decoder } = self.connect().await?;
+        let (mut from, mut to) = tokio::io::split(stream);
+        let patience = self.target.reply_timeout;
+        let writing = async {
+            let mut framed = BytesMut::new();
+            for message in messages {
+                framed.clear();
+                encode(message, &mut framed);
+                match timeout(patience, to.write_all(&framed)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => return Err(format!("the connection failed while messages were sent: {error}")),
+                    Err(_) => return Err(format!("the receiver did not take a whole message within {} s", patience.as_secs())),
+                }
+            }
+            to.shutdown().await.map_err(|error| format!("the connection failed while messages were sent: {error}"))
+        };
+        let reading = async {
+            let (mut said, mut buffer) = (Vec::new(), [0; 4096]);
+            loop {
+                match from.read(&mut buffer).await {
+                    Ok(0) => return Ok(said),
+                    Ok(read) => decoder.push(&buffer[..read]),
+                    Err(error) => return Err(format!("the connection failed before its end: {error}")),
+                }
+                while let Some(event) = decoder.poll() {
+                    if let Event::Frame(frame) = event {
+                        said.extend(read_any_reply(&frame));
+                    }
+                }
+            }
+        };
+        tokio::pin!(reading);
+        tokio::select! {
+            biased;
+            ended = &mut reading => {
+                ended?;
+                return Err("the receiver closed the connection before it had all".to_owned());
+            }
+            written = writing => written?,
+        }
+        timeout(patience, reading).await.unwrap_or_else(|_| Err(format!("the receiver did not end within {} s", patience.as_secs())))
+    }
+
     async fn connect(&self) -> Result<Connected, String> {
         let Target { host, port, tls, connect_timeout, .. } = &self.target;
         let connecting = async {
@@ -160,12 +212,18 @@ async fn exchange(connected: &mut Connected, message: &[u8], control_id: &str, p
 
 /// What an answer says of the message; none for an answer to another one, or one that says nothing.
 fn read_reply(frame: &[u8], control_id: &str) -> Option<Outcome> {
+    let (named, outcome) = read_any_reply(frame)?;
+    // A receiver that could not read MSH-10 refuses without naming it, and nothing else is outstanding.
+    let is_its = named == control_id || (named.is_empty() && matches!(outcome, Outcome::Refused { .. }));
+    is_its.then_some(outcome)
+}
+
+/// MSA-2 of an answer, and what it says.
+fn read_any_reply(frame: &[u8]) -> Option<(String, Outcome)> {
     let reply = Message::parse(frame).ok().and_then(|message| Reply::of(&message))?;
-    let is_named = reply.control_id == control_id;
-    match reply.code.is_accept() {
-        true if is_named => Some(Outcome::Accepted { code: reply.code }),
-        // A receiver that could not read MSH-10 refuses without naming it, and nothing else is outstanding.
-        false if is_named || reply.control_id.is_empty() => Some(Outcome::Refused { code: reply.code, text: reply.text, error_code: reply.error_code }),
-        true | false => None,
-    }
+    let outcome = match reply.code.is_accept() {
+        true => Outcome::Accepted { code: reply.code },
+        false => Outcome::Refused { code: reply.code, text: reply.text, error_code: reply.error_code },
+    };
+    Some((reply.control_id, outcome))
 }
