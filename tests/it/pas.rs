@@ -70,3 +70,22 @@ async fn a_load_goes_on_after_messages_that_ask_for_no_acknowledgement() {
     let refused: Vec<_> = answer["refused"].as_array().expect("a list").iter().map(|r| (r["message"].as_u64(), r["reply"].as_str())).collect();
     assert_eq!(refused, [(Some(3), Some("AE")), (Some(5), Some("none")), (Some(7), Some("AR"))], "{answer}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_lacks_messages_is_loaded_and_said_to() {
+    let one = asking("1", "RHM", "AL|NE", "1^^^RHM^MR");
+    let (answer, code, said) = loaded(format!("FHS|^~\\&\rBHS|^~\\&\r{one}BTS|3\rFTS|1\r")).await;
+    assert_eq!((&answer["accepted"], code), (&json!(1), Some(2)), "{answer}");
+    assert_eq!(answer["warnings"], json!(["messages of a batch: BTS-1 says 3, and there are 1"]));
+    assert!(said.contains("many.hl7: messages of a batch") && said.contains("ask the sender for the whole file"), "{said}");
+}
+
+#[test]
+fn a_check_says_that_a_batch_lacks_messages() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let file = folder.path().join("cut.hl7");
+    std::fs::write(&file, format!("BHS|^~\\&\r{MESSAGE}")).expect("written");
+    let checked = binary::run(&["pas", "check", "--profile", "itk", &file.to_string_lossy()]);
+    assert_eq!(checked.status.code(), Some(0), "{}", binary::said(&checked));
+    assert!(String::from_utf8_lossy(&checked.stderr).contains("cut.hl7: a batch ends without BTS"), "{}", binary::said(&checked));
+}

@@ -325,11 +325,15 @@ fn no_peer(name: &str, names: &[&str]) -> String {
     format!("no [[mllp.peer]] is called {name:?}; there are: {}", if names.is_empty() { "none".to_owned() } else { names.join(", ") })
 }
 
-/// Every message of a file: one, several one after the other, or a batch.
-fn messages(file: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
+/// Every message of a file: one, several one after the other, or a batch. And why some may be missing, which is said on the terminal too.
+fn messages(file: &Path) -> anyhow::Result<(Vec<Vec<u8>>, Vec<String>)> {
     let raw = std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
     let split = batch::split(&raw).with_context(|| format!("{} was not read", file.display()))?;
-    Ok(split.messages.into_iter().map(<[u8]>::to_vec).collect())
+    let warnings: Vec<String> = split.warnings.iter().map(ToString::to_string).collect();
+    for warning in &warnings {
+        eprintln!("hearthline: {}: {warning}", file.display());
+    }
+    Ok((split.messages.into_iter().map(<[u8]>::to_vec).collect(), warnings))
 }
 
 fn profile_tests(name: Option<&str>, as_json: bool) -> anyhow::Result<ExitCode> {

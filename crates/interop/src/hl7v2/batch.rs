@@ -3,6 +3,8 @@
 //! HL7 UK A.3 says batches should not be used, so this is for loading history only. Missing trailers and wrong counts
 //! are reported and read on; a file whose structure could hide a message is refused as a whole.
 
+use std::fmt;
+
 /// Messages of one file, borrowed from it, and what was odd about the file.
 #[derive(PartialEq, Eq)]
 pub struct Split<'a> {
@@ -23,11 +25,34 @@ pub enum BatchWarning {
     NoHeader,
     /// BTS-1 (messages) or FTS-1 (batches) does not agree with what is there.
     CountMismatch {
+        /// Whose first field it is.
+        trailer: Trailer,
         /// As the trailer says.
         stated: usize,
         /// As counted.
         found: usize,
     },
+}
+
+/// What ends a batch or a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trailer {
+    /// BTS
+    Batch,
+    /// FTS
+    File,
+}
+
+impl fmt::Display for BatchWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::NoBatchTrailer => f.write_str("a batch ends without BTS: the end of it may be missing"),
+            Self::NoFileTrailer => f.write_str("the file ends without FTS: the end of it may be missing"),
+            Self::NoHeader => f.write_str("a BTS has no BHS, or an FTS no FHS: the beginning of it may be missing"),
+            Self::CountMismatch { trailer: Trailer::Batch, stated, found } => write!(f, "messages of a batch: BTS-1 says {stated}, and there are {found}"),
+            Self::CountMismatch { trailer: Trailer::File, stated, found } => write!(f, "batches of the file: FTS-1 says {stated}, and there are {found}"),
+        }
+    }
 }
 
 /// Why a file is refused. Lines count from 1.
@@ -91,7 +116,7 @@ pub fn split(file: &[u8]) -> Result<Split<'_>, BatchError> {
                 if !open.batch {
                     split.warnings.push(BatchWarning::NoHeader);
                 }
-                check_count(content, open.messages_in_batch, &mut split.warnings);
+                check_count(Trailer::Batch, content, open.messages_in_batch, &mut split.warnings);
                 open.batches_in_file += 1;
                 (open.batch, open.messages_in_batch) = (false, 0);
             }
@@ -102,7 +127,7 @@ pub fn split(file: &[u8]) -> Result<Split<'_>, BatchError> {
                     split.warnings.push(BatchWarning::NoHeader);
                 }
                 // A file without batches counts as one.
-                check_count(content, open.batches_in_file.max(1), &mut split.warnings);
+                check_count(Trailer::File, content, open.batches_in_file.max(1), &mut split.warnings);
                 open = Open::default();
             }
             _ if open.message.is_some() || content.trim_ascii().is_empty() => {}
@@ -154,14 +179,14 @@ fn segment_name(line: &[u8]) -> Option<&[u8]> {
     rest.first().is_none_or(|separator| separator.is_ascii_punctuation()).then_some(name)
 }
 
-fn check_count(trailer: &[u8], found: usize, warnings: &mut Vec<BatchWarning>) {
-    let Some(&separator) = trailer.get(3) else {
+fn check_count(trailer: Trailer, segment: &[u8], found: usize, warnings: &mut Vec<BatchWarning>) {
+    let Some(&separator) = segment.get(3) else {
         return;
     };
-    let first = trailer.split(|&b| b == separator).nth(1).unwrap_or_default();
+    let first = segment.split(|&b| b == separator).nth(1).unwrap_or_default();
     let stated = std::str::from_utf8(first).ok().and_then(|digits| digits.trim().parse::<usize>().ok());
     if let Some(stated) = stated.filter(|&stated| stated != found) {
-        warnings.push(BatchWarning::CountMismatch { stated, found });
+        warnings.push(BatchWarning::CountMismatch { trailer, stated, found });
     }
 }
 
@@ -201,7 +226,9 @@ mod tests {
 
     #[test]
     fn a_wrong_count_is_a_warning() {
-        assert_eq!(read(&format!("BHS|^~\\&\r{MESSAGE}BTS|3\r")), Ok((1, vec![BatchWarning::CountMismatch { stated: 3, found: 1 }])));
+        assert_eq!(read(&format!("BHS|^~\\&\r{MESSAGE}BTS|3\r")), Ok((1, vec![BatchWarning::CountMismatch { trailer: Trailer::Batch, stated: 3, found: 1 }])));
+        let (_, warnings) = read(&format!("FHS|^~\\&\rBHS|^~\\&\r{MESSAGE}BTS|1\rFTS|2\r")).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(warnings.iter().map(BatchWarning::to_string).collect::<Vec<_>>(), ["batches of the file: FTS-1 says 2, and there are 1"]);
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(super) fn check(config: &Config, files: &[PathBuf], profile: Option<&str>, a
     let (mut is_refused, mut is_unread) = (false, false);
     for file in files {
         let messages = match messages(file) {
-            Ok(messages) => messages,
+            Ok((messages, _)) => messages,
             Err(error) => {
                 eprintln!("hearthline: {error:#}");
                 is_unread = true;

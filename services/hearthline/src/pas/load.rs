@@ -34,7 +34,7 @@ pub(super) async fn load(config: &Config, file: &Path, to_peer: Option<&str>, to
         None => up::hospitals(config).peers,
     };
     let chosen = chosen(&peers, to_peer, to_listener)?;
-    let messages = messages(file)?;
+    let (messages, warnings) = messages(file)?;
     let mut outgoing = Vec::with_capacity(messages.len());
     let mut clients: HashMap<String, MllpClient> = HashMap::new();
     for (n, raw) in messages.iter().enumerate() {
@@ -58,7 +58,7 @@ pub(super) async fn load(config: &Config, file: &Path, to_peer: Option<&str>, to
         }
     }
     let Told { accepted, unacknowledged, refused } = told;
-    let answer = json!({ "accepted": accepted, "unacknowledged": unacknowledged, "refused": refused });
+    let answer = json!({ "accepted": accepted, "unacknowledged": unacknowledged, "refused": refused, "warnings": warnings });
     let mut text = format!("{accepted} accepted, {} refused", refused.len());
     if unacknowledged > 0 {
         text.push_str(&format!(", {unacknowledged} sent that ask for no acknowledgement (`hearthline pas messages` says what became of them)"));
@@ -67,9 +67,14 @@ pub(super) async fn load(config: &Config, file: &Path, to_peer: Option<&str>, to
         text.push_str(&format!("\n{}", table(&answer, "refused", &["message", "reply", "text"])));
     }
     println!("{}", if as_json { format!("{answer:#}") } else { text });
-    Ok(if refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
+    if !warnings.is_empty() {
+        eprintln!("hearthline: {INCOMPLETE}");
+    }
+    Ok(if refused.is_empty() && warnings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
 }
 
+const INCOMPLETE: &str =
+    "what is in the file was sent, and some of it may be missing: ask the sender for the whole file and load that; what was accepted is recognised";
 const AGAIN: &str = "send the file again: what was accepted is recognised";
 
 /// A message of the file, and where it goes.
