@@ -6,13 +6,14 @@ mod check;
 mod connections;
 mod found;
 mod load;
+mod scrub;
 
 use crate::admin_client::Client;
 use crate::cli::table;
 use crate::up;
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::{Args, Subcommand};
-use hearthline_interop::hl7v2::{Charset, Scrubber, batch};
+use hearthline_interop::hl7v2::{Charset, batch};
 use hearthline_pas_gateway::peer::Peer;
 use hearthline_pas_gateway::profile::{Profile, ProfileStatus};
 use hearthline_pas_gateway::sheet::spec;
@@ -69,8 +70,9 @@ pub enum PasCommand {
     },
     /// Makes real messages safe to keep as tests: the same person becomes the same made-up person, and the structure stays.
     Scrub {
-        /// A file, or a folder of files.
+        /// A file, or a folder with all that is in it.
         input: PathBuf,
+        /// A file, or a new folder: names of files name people too, so that what is written into it is numbered.
         output: PathBuf,
     },
     /// Prints the interface sheet of a peer, to be signed by both sides.
@@ -210,7 +212,7 @@ pub async fn command(config: &Config, command: PasCommand, as_json: bool) -> any
     match command {
         PasCommand::Check { files, profile } => return check::check(config, &files, profile.as_deref(), as_json),
         PasCommand::Profile { profile } => return profile_tests(profile.as_deref(), as_json),
-        PasCommand::Scrub { input, output } => return scrub(&input, &output),
+        PasCommand::Scrub { input, output } => return scrub::scrub(&input, &output),
         PasCommand::Spec { peer } => {
             let options = up::hospitals(config);
             let peer = named(&options.peers, &peer)?;
@@ -362,40 +364,6 @@ fn status(status: ProfileStatus) -> &'static str {
         ProfileStatus::Verified => "verified",
         ProfileStatus::Unverified => "unverified: a sample, never tried with a message of such a system",
     }
-}
-
-fn scrub(input: &Path, output: &Path) -> anyhow::Result<ExitCode> {
-    let mut key = [0; 32];
-    getrandom::fill(&mut key).map_err(|e| anyhow::anyhow!("no randomness: {e}"))?;
-    let mut scrubber = Scrubber::new(key);
-    let files = match input.is_dir() {
-        true => {
-            let mut files: Vec<PathBuf> = std::fs::read_dir(input)?.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_file()).collect();
-            files.sort();
-            std::fs::create_dir_all(output)?;
-            files
-        }
-        false => vec![input.to_owned()],
-    };
-    let read = |file: &Path| std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()));
-    for file in &files {
-        scrubber.learn(&read(file)?);
-    }
-    for file in &files {
-        let target = if input.is_dir() { output.join(file.file_name().context("a file has a name")?) } else { output.to_owned() };
-        if target == *file {
-            bail!("{} would be written over: name another output", file.display());
-        }
-        let scrubbed = scrubber.scrub(&read(file)?);
-        let left = scrubber.found_in(&scrubbed);
-        if !left.is_empty() {
-            bail!("{}: {} identifying values would be left in it; nothing was written for this file", file.display(), left.len());
-        }
-        std::fs::write(&target, scrubbed).with_context(|| format!("{} cannot be written", target.display()))?;
-    }
-    let scrubbed = if files.len() == 1 { "1 file".to_owned() } else { format!("{} files", files.len()) };
-    println!("{scrubbed} scrubbed: read before you pass on, free text may name people in ways that no program knows");
-    Ok(ExitCode::SUCCESS)
 }
 
 fn shadow_report(answer: &Value) -> String {

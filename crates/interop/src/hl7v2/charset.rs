@@ -38,6 +38,27 @@ impl Charset {
     }
 }
 
+/// Of table 0211 (HL7 2.8) what is no character set of [`Charset::named`]: wide, of other scripts, or never registered.
+const OTHER_LABELS: [&str; 12] = [
+    "8859/12",
+    "UNICODE UTF-16",
+    "UNICODE UTF-32",
+    "ISO IR14",
+    "ISO IR87",
+    "ISO IR159",
+    "GB 18030-2000",
+    "KS X 1001",
+    "CNS 11643-1992",
+    "BIG-5",
+    "JIS X 0202",
+    "JAS2020",
+];
+
+/// Whether a text is a name of a character set, be it one that is never read by it.
+pub(super) fn is_label(name: &str) -> bool {
+    Charset::named(name).is_some() || OTHER_LABELS.iter().any(|label| name.trim().eq_ignore_ascii_case(label))
+}
+
 /// Turns the bytes of one message into text. Never fails; a leading byte order mark is left out.
 pub fn decode(raw: &[u8]) -> Decoded<'_> {
     decode_in(raw, None)
@@ -203,6 +224,16 @@ mod tests {
         for part in (1..=15).filter(|part| *part != 12) {
             assert!(Charset::named(&format!("8859/{part}")).is_some(), "8859/{part}");
         }
+    }
+
+    #[test]
+    fn every_label_of_the_table_is_one() {
+        for label in
+            ["ASCII", "8859/1", "8859/15", "ISO IR6", "ISO IR87", "UNICODE", "UNICODE UTF-8", "unicode utf-16", " UNICODE UTF-32", "BIG-5", "KS X 1001"]
+        {
+            assert!(is_label(label), "{label}");
+        }
+        assert!(!is_label("") && !is_label("SMITH") && !is_label("9434765919"));
     }
 
     #[test]

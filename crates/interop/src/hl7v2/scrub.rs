@@ -94,6 +94,17 @@ impl Scrubber {
         }
     }
 
+    /// Values of persons of every file learned that stand in the name of a file, also within a word, and NHS numbers of whomever.
+    /// Personal data.
+    pub fn found_in_name(&self, name: &str) -> Vec<String> {
+        let is_person = |part: &str| self.fakes.persons.contains(part) || self.fakes.persons.contains(part.trim_start_matches('0'));
+        let is_number = |word: &str| ten_digits(word).is_some_and(|(_, digits)| is_valid(&digits));
+        let starts = name.char_indices().filter(|(at, _)| !name[..*at].ends_with(|c: char| c.is_ascii_digit()));
+        let mut found: Vec<String> = starts.filter(|(at, _)| is_number(number_at(&name[*at..]))).map(|(at, _)| number_at(&name[at..]).to_owned()).collect();
+        found.extend(words_of(name).map(lower).filter(|word| is_person(word) || parts_of(word).any(is_person)));
+        found
+    }
+
     fn walk(&mut self, raw: &[u8]) -> Vec<u8> {
         if let Some(whole) = self.message(raw) {
             return whole;
@@ -252,13 +263,7 @@ impl Scrubber {
 
     /// Whether a word in lower case is a value of a person, or has one of some length in it.
     fn holds_name(&self, word: &str) -> bool {
-        let starts = || word.char_indices().map(|(at, _)| at);
-        let ends = || starts().skip(1).chain([word.len()]);
-        self.here.contains(word)
-            || starts().any(|start| {
-                let parts = ends().filter(|end| *end >= start + PART_BYTES_MIN).take(PART_BYTES_MAX);
-                parts.map(|end| &word[start..end]).any(|part| self.here.contains(part))
-            })
+        self.here.contains(word) || parts_of(word).any(|part| self.here.contains(part))
     }
 
     /// Replaces each run of letters and digits. Delimiters, blanks and escape sequences stay. Among a person's values only
@@ -365,6 +370,21 @@ impl Scrubber {
 
 fn words_of(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric()).filter(|word| word.chars().count() >= TOKEN_CHARS_MIN)
+}
+
+/// What stands within a word and is long enough to be looked for.
+fn parts_of(word: &str) -> impl Iterator<Item = &str> {
+    let starts = word.char_indices().map(|(at, _)| at);
+    starts.flat_map(move |start| {
+        let ends = word.char_indices().map(|(at, _)| at).skip(1).chain([word.len()]);
+        ends.filter(move |end| *end >= start + PART_BYTES_MIN).take(PART_BYTES_MAX).map(move |end| &word[start..end])
+    })
+}
+
+/// The digits at the beginning of a text, with the gaps between them.
+fn number_at(text: &str) -> &str {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != ' ' && c != '-').unwrap_or(text.len());
+    text[..end].trim_end_matches([' ', '-'])
 }
 
 /// Ten digits at the beginning of a text, in a row or as 3-3-4, with their length as written.

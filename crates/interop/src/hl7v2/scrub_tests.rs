@@ -186,3 +186,25 @@ fn what_is_left_is_found() {
     assert_eq!(scrubber.found_in(format!("{HEADER}\rPV1|1||SMITHS^^^Smith\rPID|1").as_bytes()), ["m0001", "smith"]);
     assert!(scrubber.identifiers().any(|value| value == "smith"));
 }
+
+#[test]
+fn what_names_of_files_hold_is_found() {
+    let mut scrubber = Scrubber::new([1; 32]);
+    scrubber.learn(format!("{HEADER}\rPID|1||RHM77~0012345||FEATHERSTONEHAUGH^Ann||19400701").as_bytes());
+    for name in
+        ["Featherstonehaugh", "the-FeatherstonehaughA01", "ann_1", "rhm77", "x12345", "0012345", "19400701", "9434765919_A01", "A943 476 5919", "p943-476-5919"]
+    {
+        assert!(!scrubber.found_in_name(name).is_empty(), "{name}");
+    }
+    for name in ["0001", "safe", "admissions-2026", "9434765918", "hannah"] {
+        assert!(scrubber.found_in_name(name).is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn names_of_character_sets_stay() {
+    for label in ["UNICODE UTF-16", "UNICODE UTF-32", "UNICODE UTF-8", "8859/15", "GB 18030-2000", "ISO IR87"] {
+        let out = scrubbed(&format!("{}\rPID|1||7", HEADER.replace("8859/1", label)));
+        assert_eq!(field(&out, "MSH", 18), label);
+    }
+}

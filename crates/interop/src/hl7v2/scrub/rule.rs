@@ -2,7 +2,7 @@
 //! alone, and dates of events, are known here.
 
 use super::code::looks_like_code;
-use crate::hl7v2::charset::Charset;
+use crate::hl7v2::charset::is_label;
 use crate::hl7v2::nhs_number::status_code;
 
 /// What becomes of a component.
@@ -38,7 +38,7 @@ pub(super) fn rule(segment: &[u8], field: usize, component: usize, value: &str) 
     }
     match (segment, field, component) {
         (b"MSH", 9 | 12, _) if looks_like_code(value) => Frame,
-        (b"MSH", 18, _) if Charset::named(value).is_some() => Frame,
+        (b"MSH", 18, _) if is_label(value) => Frame,
         (b"BTS" | b"FTS", 1, _) if value.trim().bytes().all(|b| b.is_ascii_digit()) => Frame,
         (b"MSH", 9 | 11 | 12 | 15..=21, _) => table(value),
         (b"MSH" | b"FHS" | b"BHS", 3..=6, _) => Code,
