@@ -201,6 +201,7 @@ fn refused(explanation: &mut Explanation, message: &Message<'_>, refusal: &Refus
 fn accepted(explanation: &mut Explanation, message: &Message<'_>, reading: &Reading, peer: &Peer) {
     explanation.acknowledgement = reply(peer, message, AckCode::ApplicationAccept).to_owned();
     explanation.matter = matter(&reading.matter, &reading.trigger);
+    explanation.warnings.extend(reading.unread.iter().map(|unread| format!("{unread}: it is left out")));
     explanation.time = time(&Adt::of(message), reading, &mut explanation.warnings);
     let resident = Subject::Resident { id: ResidentId::from_bytes([1; 16]), home: None, confidence: Confidence::High };
     match &reading.matter {

@@ -157,3 +157,14 @@ fn every_real_adt_message_becomes_what_the_table_says() {
         assert_eq!(got, &[*name, trigger, reply, matter, class, method, destination, arrival, from, why], "{name}");
     }
 }
+
+#[test]
+fn fields_that_cannot_be_read_are_warned_of() {
+    let visit = "PID|1||1^^^RHM^MR~9990000019^^^NHS^NH||X||01/07/1940\rPV1|1|I|||||||||||||||||V1|||||||||||||||||||||||||noon";
+    let got = explained(&adt("A01", visit));
+    for warning in ["PID-7 holds no date of birth", "PV1-44 holds no time", "the check digit of the NHS number is wrong (PID-3, PID-2)"] {
+        assert!(got.warnings.contains(&format!("{warning}: it is left out")), "{warning}: {:?}", got.warnings);
+    }
+    let sound = explained(&adt("A01", "PID|1||1^^^RHM^MR||X||19400701\rPV1|1|I|||||||||||||||||V1"));
+    assert_eq!(sound.warnings, [""; 0]);
+}
