@@ -14,6 +14,8 @@ use super::types::*;
 use super::{Config, ConfigError};
 
 const ODS: &str = "an ODS code of 3 to 10 letters and digits";
+/// Stands for no organisation at all.
+const NOBODY: &str = "ZZ900";
 const DAYS: [(&str, Weekday); 7] = [
     ("monday", Weekday::Monday),
     ("tuesday", Weekday::Tuesday),
@@ -28,11 +30,14 @@ pub(super) fn read(settings: Settings) -> Result<Config, ConfigError> {
     let mut reader = Reader::new(settings);
     let r = &mut reader;
     let environment = r.parsed("environment", "test", "test, live or training", environment);
-    // ZZ900 stands for no organisation at all; a live deployment must name its controller.
-    let controller_ods = r.parsed("controller_ods", "ZZ900", ODS, ods);
-    if environment == Environment::Live && controller_ods.as_str() == "ZZ900" {
-        r.wrong("controller_ods", None, "is not set in a live environment", ODS);
+    // A live deployment must name its controller.
+    let is_named = r.is_set("controller_ods");
+    let controller = r.optional("controller_ods", Some(NOBODY), ODS, ods);
+    if environment == Environment::Live && controller.as_ref().is_some_and(|code| code.as_str() == NOBODY) {
+        let wrong = if is_named { "ZZ900 stands in examples and is no organisation" } else { "is not set in a live environment" };
+        r.wrong("controller_ods", None, wrong, "the ODS code of the organisation that answers for the hub, 3 to 10 letters and digits");
     }
+    let controller_ods = controller.unwrap_or_else(|| ods(NOBODY).expect("an ODS code"));
     let (server, data, auth) = (server(r), data(r), auth(r));
     let (telemetry, mllp, kpi, hub) = (telemetry(r), mllp(r), kpi(r), hub(r));
     let eps = Eps { url: protected_url(r, "eps.url", environment) };

@@ -238,7 +238,11 @@ fn live_deployments_protect_what_leaves_them() {
     let mail = "[mail]\nhost = \"localhost\"\nfrom = \"hub@example.org\"\ntls = \"none\"\n";
     assert!(the_one(given(&format!("{live}{mail}")).refused()).starts_with("mail.tls"));
     assert!(given(mail).load().mail.host.is_some());
-    assert!(the_one(given("environment = \"live\"\n").refused()).starts_with("controller_ods"));
+    let controller = |set: &str| the_one(given(&format!("environment = \"live\"\n{set}")).refused());
+    assert!(controller("").starts_with("controller_ods: is not set"));
+    let example = controller("controller_ods = \"ZZ900\"\n");
+    assert!(controller("controller_ods = \"?\"\n").contains("is no value of this key"));
+    assert!(example.contains("ZZ900 stands in examples") && example.contains("that answers for the hub"), "{example}");
     assert!(near.check().iter().any(|finding| finding.key == "mail.host" && !finding.fatal));
 }
 
