@@ -1,10 +1,12 @@
 //! The interface sheet that a trust and the operator sign: what is sent where, what is read of it, how it is answered, how it is tried.
 
+use crate::domain::Report;
 use crate::explain;
 use crate::national::Item;
 use crate::peer::{Accepts, Acknowledgement, Listener, Mode, Peer};
-use crate::profile::{FieldPath, Profile, ProfileStatus};
-use crate::reading;
+use crate::profile::{EmergencyA01, FieldPath, Profile, ProfileStatus};
+use crate::reading::{self, Matter};
+use hearthline_interop::hl7v2::{Adt, Message};
 use std::fmt::Write as _;
 
 const TRIGGERS: &[(&str, &str)] = &[
@@ -134,18 +136,62 @@ fn answers(sheet: &mut String, peer: &Peer) {
     );
 }
 
-/// An admission with its values where the profile has them.
+/// The opening of a visit as the profile's systems send it: values where the profile has them, and of the kind that its own tests show.
 fn sample(peer: &Peer, profile: &Profile) -> String {
+    let model = model(peer, profile);
+    let model = model.as_deref().and_then(|text| Message::parse(text.as_bytes()).ok());
     let facility = &peer.facility_ods;
-    let text = format!(
-        "MSH|^~\\&|PAS|{facility}|HEARTHLINE||20260301121000||ADT^A01|TEST1|P|2.4\nEVN||20260301120500\nPID|1||TEST1^^^{facility}^MR~9990000018^^^NHS^NH||TESTPERSON^Ada||19400701|F\nPV1|1|||||||||||||||||||||||||||||||||||||||||||20260301113000"
-    );
-    let mut segments: Vec<Vec<String>> = text.lines().map(|line| line.split('|').map(str::to_owned).collect()).collect();
-    for (item, national, sent) in [(Item::Class, "inpatient", "I"), (Item::AdmissionMethod, "21", "21"), (Item::VisitNumber, "", "TESTVISIT1")] {
-        let local = profile.table(item).find(|(_, means)| *means == national).map_or(sent, |(local, _)| local);
-        profile.path(item).into_iter().for_each(|path| put(&mut segments, path, local));
+    let trigger = model.as_ref().map_or_else(|| "A01".to_owned(), |model| reading::trigger_code(&Adt::of(model)));
+    let version = model.as_ref().and_then(|model| Adt::of(model).version().map(str::to_owned)).unwrap_or_else(|| "2.4".to_owned());
+    let rule = profile.nhs_number.first();
+    let authority = rule.and_then(|rule| rule.authority.as_deref()).unwrap_or("NHS");
+    let id_type = rule.and_then(|rule| rule.id_type.as_deref()).unwrap_or("NH");
+    let mut segments = vec![format!("MSH|^~\\&|PAS|{facility}|HEARTHLINE||20260301121000||ADT^{trigger}|TEST1|P|{version}")];
+    if model.as_ref().is_none_or(|model| model.segment("EVN").is_some()) {
+        segments.push("EVN||20260301120500".to_owned());
+    }
+    segments.push(format!("PID|1||TEST1^^^{facility}^MR~9990000018^^^{authority}^{id_type}||TESTPERSON^Ada||19400701|F"));
+    segments.push(format!("PV1|1{}20260301113000", "|".repeat(43)));
+    let mut segments: Vec<Vec<String>> = segments.iter().map(|line| line.split('|').map(str::to_owned).collect()).collect();
+    for (item, value) in values(facility.as_str(), profile, model.as_ref()) {
+        profile.path(item).into_iter().for_each(|path| put(&mut segments, path, &value));
     }
     segments.iter().map(|fields| fields.join("|") + "\n").collect()
+}
+
+/// The first of the profile's tests that opens a visit.
+fn model(peer: &Peer, profile: &Profile) -> Option<String> {
+    let opens = |message: &Message<'_>| reading::read_by(message, peer, profile).is_ok_and(|read| matches!(read.matter, Matter::Visit(Report::Opening(_))));
+    let mut texts = profile.tests().iter().map(|test| test.message.trim().lines().map(str::trim_start).collect::<Vec<_>>().join("\r"));
+    texts.find(|text| Message::parse(text.as_bytes()).is_ok_and(|message| opens(&message)))
+}
+
+/// What the sample says, of codes only such as the profile knows. An attendance has no admission method.
+fn values(facility: &str, profile: &Profile, model: Option<&Message<'_>>) -> Vec<(Item, String)> {
+    let known = |item| {
+        let raw = model.and_then(|model| profile.raw(item, model))?;
+        let is_known = reading::code(profile, item, raw).is_some()
+            || (item == Item::SourceOfAdmission && model.is_some_and(|m| reading::attendance_source(m, profile).is_some()));
+        is_known.then(|| raw.to_owned())
+    };
+    // The profile's own word, unless it would have to be written otherwise.
+    let local = |item, national: &str| {
+        let words = profile.table(item).filter(|(local, means)| *means == national && !local.contains(['|', '^', '~', '&', '\\']));
+        words.map(|(local, _)| local.to_owned()).next()
+    };
+    let class = known(Item::Class).or_else(|| local(Item::Class, "inpatient")).unwrap_or_else(|| "I".to_owned());
+    let is_attendance =
+        reading::code(profile, Item::Class, &class).is_some_and(|class| class == "emergency") && profile.emergency_a01 == EmergencyA01::Attendance;
+    let method = known(Item::AdmissionMethod).or_else(|| (!is_attendance).then(|| local(Item::AdmissionMethod, "21").unwrap_or_else(|| "21".to_owned())));
+    let said = [
+        (Item::Class, Some(class)),
+        (Item::AdmissionMethod, method),
+        (Item::SourceOfAdmission, known(Item::SourceOfAdmission)),
+        (Item::ArrivalMode, known(Item::ArrivalMode)),
+        (Item::Site, Some(facility.to_owned())),
+        (Item::VisitNumber, Some("TESTVISIT1".to_owned())),
+    ];
+    said.into_iter().filter_map(|(item, value)| Some((item, value?))).collect()
 }
 
 /// Writes a value at a path; a segment that is not there yet comes last.
@@ -212,6 +258,26 @@ mod tests {
     }
 
     #[test]
+    fn the_sample_is_of_the_kind_that_the_profiles_tests_show() {
+        let peer = Peer::new("southampton", OdsCode::parse("RHM").expect("valid"));
+        for (name, matter, parts) in [
+            ("itk", "admission", &["|2.4\nEVN|", "~9990000018^^^NHS^NH|", "PV1|1|I|^^^RHM|21|", "|54|"][..]),
+            (
+                "dorset-ed",
+                "attendance",
+                &["|2.4\nPID|", "~9990000018^^^NHS^NhsNumber|", "PV1|1|E||||", "|^^^RHM||20260301113000\n", "|507291000000100|", "|1048071000000103\n"],
+            ),
+            ("epic-uk", "admission", &["~9990000018^^^NHS^HN|", "PV1|1|INPATIENT|^^^RHM|Emerg Other|"]),
+            ("cerner-uk", "admission", &["|2.3\n", "~9990000018^^^NHSNBR^NHSNMBR|", "PV1|1|I|^^^RHM|21|"]),
+        ] {
+            let profile = Profile::load(name).expect("shipped");
+            let sample = sample(&peer, &profile);
+            assert!(parts.iter().all(|part| sample.contains(part)), "{name}: {sample}");
+            assert_eq!(profile.explain(sample.replace('\n', "\r").as_bytes(), &peer).matter, matter, "{name}");
+        }
+    }
+
+    #[test]
     fn the_sheet_names_everything_to_agree_on_and_its_sample_is_taken() {
         let peer = Peer::new("southampton", OdsCode::parse("RHM").expect("valid"));
         for (name, _) in Profile::shipped() {
@@ -223,7 +289,12 @@ mod tests {
             assert_eq!(sheet.contains("is unverified"), profile.status == ProfileStatus::Unverified, "{name}");
             let sample = sheet.split("```\n").nth(1).expect("a sample").replace('\n', "\r");
             let taken = profile.explain(sample.as_bytes(), &peer);
-            assert_eq!((taken.acknowledgement.as_str(), taken.matter, taken.events.as_slice()), ("AA", "admission", &["VisitOpened"][..]), "{name}");
+            assert_eq!((taken.acknowledgement.as_str(), taken.events.as_slice()), ("AA", &["VisitOpened"][..]), "{name}");
+            let is_said = |warning: &String| warning.contains("unverified");
+            assert!(taken.warnings.iter().all(is_said) && taken.fields.iter().all(|field| field.how != "not known"), "{name}: {taken:?}");
+            assert_eq!((taken.facts()["site"].as_str(), taken.visit), ("RHM", "visit number"), "{name}");
+            let is_by_the_rule = taken.who.chosen_by == "PID-3, by authority and type that the profile names";
+            assert!(is_by_the_rule || profile.nhs_number.is_empty(), "{name}: {}", taken.who.chosen_by);
         }
     }
 }
