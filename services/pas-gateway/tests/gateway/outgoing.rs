@@ -32,6 +32,32 @@ async fn our_own_listener_answers_our_own_client() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_messages_that_ask_for_no_acknowledgement_only_what_is_said_is_told() {
+    let edge = edge(peers(), Timings::default()).await;
+    let asking = |id: &str, asked: &str, patient: &str| {
+        format!("MSH|^~\\&|PAS|RHM|H|Q|20260301121000||ADT^A01|{id}|P|2.4|||{asked}|NE\rPID|1||{patient}\rPV1|1|I|||||||||||||||||V{id}\r")
+    };
+    let texts = [asking("N1", "NE", "1"), asking("N2", "ER", ""), asking("N3", "NE", ""), asking("N4", "AL", "1"), asking("N5", "NE", "1")];
+    let messages: Vec<&[u8]> = texts.iter().map(|text| text.as_bytes()).collect();
+    let client = MllpClient::new(target(edge.addresses[0]));
+    let said = client.send_unawaited(&messages).await.expect("all is taken");
+    let said: Vec<_> = said.iter().map(|(named, outcome)| (named.as_str(), matches!(outcome, Outcome::Accepted { .. }))).collect();
+    assert_eq!(said, [("N2", false), ("N4", true)]);
+    let states = edge.world.states().await;
+    assert_eq!(states.len(), 5, "every one is kept before the connection ends: {states:?}");
+
+    let hasty = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let client = MllpClient::new(target(hasty.local_addr().expect("bound")));
+    let closing = tokio::spawn(async move { drop(hasty.accept().await.expect("connected")) });
+    // More than sockets hold.
+    let large = vec![b'A'; 1 << 20];
+    let cut = client.send_unawaited(&vec![large.as_slice(); 64]).await.expect_err("it is not taken");
+    assert!(cut.contains("connection"), "{cut}");
+    closing.await.expect("it ends");
+    assert!(client.send_unawaited(&messages).await.expect_err("nobody is there").contains("cannot be connected to"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_answer_of_a_receiver_is_told_apart_and_kept() {
     let world = World::new(Environment::Test).await;
     let gateway = world.gateway();
