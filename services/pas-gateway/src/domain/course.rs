@@ -75,7 +75,8 @@ impl Course {
         for (n, statement) in statements.iter().enumerate() {
             // A repeat may know better whose visit it is.
             course.tie(statement);
-            if !statements[..n].iter().any(|before| is_repeat(before, statement)) {
+            let mut beside = statements[..n].iter().rev().take_while(|before| before.order.key().0 == statement.order.key().0);
+            if !beside.any(|before| is_repeat(before, statement)) {
                 course.take(statement);
             }
         }

@@ -256,15 +256,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         true
     }
 
-    /// Takes note of whose message it is, and applies what is agreed with them.
-    fn identify(&mut self, message: &Message<'_>) {
+    /// Takes note of whose message it is, and applies what is agreed with them; gives why it is nobody's, which is said once of a frame.
+    fn identify(&mut self, message: &Message<'_>) -> Option<Quirk> {
         let facility = Adt::of(message).sending_facility().unwrap_or_default();
         let peers = self.gateway.peers.clone();
         match peer::sending(&peers, &self.at.listener, facility) {
-            Sends::Here(peer) if !peer.admits(self.at.certificate.as_deref()) => self.entry.quirk(Quirk::OtherCertificate),
+            Sends::Here(peer) if !peer.admits(self.at.certificate.as_deref()) => return Some(Quirk::OtherCertificate),
             Sends::Here(peer) => {
                 if self.at.peer.as_deref() == Some(peer.name.as_str()) {
-                    return;
+                    return None;
                 }
                 if self.at.peer.is_some() {
                     self.entry.quirk(Quirk::SeveralPeers);
@@ -276,9 +276,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.decoder.limit(self.terms.frame_limit);
                 self.gateway.connections.supersede(&self.entry, self.timings.stuck, self.timings.silent);
             }
-            Sends::Elsewhere(_) => self.entry.quirk(Quirk::WrongListener),
-            Sends::Nowhere => self.entry.quirk(Quirk::UnknownFacility),
+            Sends::Elsewhere(_) => return Some(Quirk::WrongListener),
+            Sends::Nowhere => return Some(Quirk::UnknownFacility),
         }
+        None
     }
 
     fn look_at_the_clock(&mut self, has_room: bool) -> Result<(), Ended> {
@@ -363,7 +364,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let line = header(&frame).unwrap_or(&frame);
         match Message::parse(line) {
             Ok(message) => {
-                self.identify(&message);
+                if let Some(quirk) = self.identify(&message) {
+                    self.entry.quirk(quirk);
+                }
                 if let Some(number) = Adt::of(&message).msh(13).value().text().and_then(|number| number.trim().parse().ok()) {
                     self.gateway.connections.numbered(&self.entry, number);
                 }

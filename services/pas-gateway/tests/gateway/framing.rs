@@ -155,6 +155,9 @@ async fn of_strangers_little_is_kept_and_what_is_wrong_with_it_is_said() {
         sender.send_raw(&[vec![b'x'; 100_000], b"\x1c\r".to_vec()].concat()).await;
         assert_eq!(sender.exchange(&message(2)).await.0.code, AckCode::ApplicationAccept);
     }
+    let connections = edge.gateway.connections();
+    let noted: Vec<_> = connections.iter().flat_map(quirks).filter(|(quirk, _)| *quirk == "unknown_facility").collect();
+    assert_eq!(noted, [("unknown_facility", 1)], "once of a frame");
     let sizes = edge.world.ports.store.query("select max(size) from inbox", &[]).await.expect("readable");
     assert!(sizes[0].int(0) <= 64 * 1024);
 }
