@@ -249,8 +249,11 @@ fn opened(of: &Of, told: VisitOpening) -> Visit {
 }
 
 fn replace(text: &mut String, with: String) {
-    if !with.is_empty() {
-        *text = with;
+    match with.as_str() {
+        "" => {}
+        // The sender deleted it.
+        "\"\"" => text.clear(),
+        _ => *text = with,
     }
 }
 

@@ -7,7 +7,7 @@
 use crate::explain::{self, Explanation};
 use crate::national::Item;
 use crate::peer::Peer;
-use hearthline_interop::hl7v2::{Component, Message};
+use hearthline_interop::hl7v2::{Component, Message, Value};
 use hearthline_nhs::OdsCode;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -228,6 +228,11 @@ impl Profile {
         self.fields.get(&item)?.of(message)
     }
 
+    /// The sender says that what stood there does so no more: HL7's null, `""`.
+    pub fn deletes(&self, item: Item, message: &Message<'_>) -> bool {
+        self.fields.get(&item).is_some_and(|place| place.is_null(message))
+    }
+
     /// The profile's own meaning of a local value.
     pub fn mapped(&self, item: Item, raw: &str) -> Option<&str> {
         let table = self.codes.get(&item)?;
@@ -315,14 +320,25 @@ impl FieldPath {
     }
 
     pub fn of<'m>(&self, message: &'m Message<'_>) -> Option<&'m str> {
-        let field = message.field(&self.segment, self.field);
-        let component: Component<'m> = match self.repetition {
-            1 => field.component(self.component),
-            n => field.repetitions().nth(n - 1)?.component(self.component),
-        };
+        let component = self.component_of(message)?;
         match self.subcomponent {
             Some(n) => component.subcomponent(n).code(),
             None => component.code(),
+        }
+    }
+
+    pub fn is_null(&self, message: &Message<'_>) -> bool {
+        self.component_of(message).is_some_and(|component| match self.subcomponent {
+            Some(n) => component.subcomponent(n) == Value::Null,
+            None => component.value() == Value::Null,
+        })
+    }
+
+    fn component_of<'m>(&self, message: &'m Message<'_>) -> Option<Component<'m>> {
+        let field = message.field(&self.segment, self.field);
+        match self.repetition {
+            1 => Some(field.component(self.component)),
+            n => Some(field.repetitions().nth(n - 1)?.component(self.component)),
         }
     }
 

@@ -8,7 +8,7 @@ use super::course::{Closing, Course, Stage};
 use super::events::{Event, Opening};
 use super::rejection::Rejection;
 use super::state::Visit;
-use super::{Confidence, Details, Report, Reported, ResolverRule, Statement, Subject};
+use super::{Confidence, DELETED, Details, Report, Reported, ResolverRule, Statement, Subject};
 
 /// The events of a report, first among them the resident whom the visit did not have before. Nothing new is a rejection.
 pub fn decide(visit: &Visit, reported: &Reported, subject: Option<&Subject>) -> Result<Vec<Event>, Rejection> {
@@ -107,8 +107,8 @@ fn opened(stage: &Stage, subject: &Subject, course: &Course, reported: &Reported
         home,
         arrival: details.arrival,
         arrival_code: details.arrival_code.clone(),
-        admission_method: details.admission_method.clone(),
-        source: details.source.clone(),
+        admission_method: standing(&details.admission_method),
+        source: standing(&details.source),
         admitted_at_us: stage.at_us,
         rule,
         confidence,
@@ -116,6 +116,11 @@ fn opened(stage: &Stage, subject: &Subject, course: &Course, reported: &Reported
         nhs_number_status: course.nhs_number_status.clone(),
     };
     Event::VisitOpened(Box::new(opening), None)
+}
+
+/// Of what was deleted before the visit began nobody needs to hear.
+fn standing(said: &str) -> String {
+    if said == DELETED { String::new() } else { said.to_owned() }
 }
 
 /// Moves within the hospital are of no concern here: class, admission method, source and site are.

@@ -77,6 +77,9 @@ pub enum Subject {
     },
 }
 
+/// HL7's null, as an admission method or source: what was said of it before holds no more. An empty text says nothing.
+pub const DELETED: &str = "\"\"";
+
 /// What a message says about the visit itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Details {
@@ -106,7 +109,11 @@ impl Details {
 
     /// What these leave out is as it was before.
     pub fn or_before(&self, before: &Details) -> Details {
-        let text = |said: &str, before: &str| if said.is_empty() { before.to_owned() } else { said.to_owned() };
+        let text = |said: &str, before: &str| match said {
+            "" => before.to_owned(),
+            DELETED if before.is_empty() => String::new(),
+            said => said.to_owned(),
+        };
         let (arrival, arrival_code) = if self.arrival == Arrival::Unknown && self.arrival_code.is_empty() {
             (before.arrival, &before.arrival_code)
         } else {

@@ -1,6 +1,6 @@
 //! Local codes and words as the national ones, by the profile.
 
-use crate::domain::{Arrival, Details, VisitClass};
+use crate::domain::{Arrival, DELETED, Details, VisitClass};
 use crate::national::Item;
 use crate::profile::{EmergencyA01, Profile};
 use hearthline_interop::hl7v2::{Adt, Message, PatientClass, Trigger};
@@ -19,13 +19,18 @@ impl Coded<'_> {
         code(self.profile, item, raw).unwrap_or_default()
     }
 
+    /// The same; or that the sender deletes what it said before.
+    fn changed(&self, item: Item) -> String {
+        if self.profile.deletes(item, self.message) { DELETED.to_owned() } else { self.national(item) }
+    }
+
     pub(super) fn details(&self, adt: &Adt<'_>) -> Details {
         let arrival = self.profile.raw(Item::ArrivalMode, self.message).unwrap_or_default();
         let site = self.profile.raw(Item::Site, self.message).and_then(|site| OdsCode::parse(site).ok());
         Details {
             class: self.class(adt),
-            admission_method: self.national(Item::AdmissionMethod),
-            source: self.national(Item::SourceOfAdmission),
+            admission_method: self.changed(Item::AdmissionMethod),
+            source: self.changed(Item::SourceOfAdmission),
             site: site.map(|site| site.to_string()).unwrap_or_default(),
             arrival: arrival_of(self.profile, arrival),
             // A SNOMED id or a code of a few characters; no sentence.

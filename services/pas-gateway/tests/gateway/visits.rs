@@ -498,6 +498,33 @@ async fn a_visit_is_of_the_home_in_which_the_resident_lived_when_it_began() {
 }
 
 #[tokio::test]
+async fn an_empty_field_changes_nothing_and_a_deleted_one_takes_back_what_was_said() {
+    let (world, gateway) = with_residents().await;
+    let update = |control: &str, at, method: &str, source: &str| {
+        let text = text(&Adt { at, ..Adt::new("A08", control, &number(1)) });
+        let (head, _) = text.split_once("PV1|").expect("a PV1");
+        format!("{head}PV1||I||{method}||||||||||{source}|||||V1\r")
+    };
+    take(&gateway, text(&Adt::new("A01", "1", &number(1))).as_bytes()).await;
+    for (control, at, method, source) in
+        [("2", "20260301110000", "", "54"), ("3", "20260301120000", "", ""), ("4", "20260301130000", "\"\"", "\"\""), ("5", "20260301140000", "28", "")]
+    {
+        take(&gateway, update(control, at, method, source).as_bytes()).await;
+    }
+    let mut said = Vec::new();
+    for recorded in world.ports.store.read_all(0, 1_000).await.expect("readable") {
+        match HospitalEvent::decode(recorded.payload).expect("ours").fact.expect("a fact") {
+            Pb::VisitOpened(o) => said.push((o.admission_method, o.source_of_admission)),
+            Pb::VisitTransferred(t) => said.push((t.admission_method, t.source_of_admission)),
+            Pb::VisitReported(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    let said: Vec<(&str, &str)> = said.iter().map(|(method, source)| (method.as_str(), source.as_str())).collect();
+    assert_eq!(said, [("21", ""), ("21", "54"), ("\"\"", "\"\""), ("28", "\"\"")]);
+}
+
+#[tokio::test]
 async fn updates_of_a_visit_that_is_not_open_cost_the_same_however_many_wait() {
     let (world, gateway) = with_residents().await;
     let update = |n: usize| text(&Adt::new("A08", &format!("U{n}"), &number(1))).replace("20260301101500", &format!("2026030110{:02}{:02}", n / 60, n % 60));
