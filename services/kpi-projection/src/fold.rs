@@ -319,3 +319,19 @@ pub fn resident(row: Option<Resident>, of: &Of, fact: ResidentFact) -> Option<Re
     }
     Some(row)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_stays_and_what_is_deleted_goes() {
+        let mut method = "21".to_owned();
+        replace(&mut method, String::new());
+        assert_eq!(method, "21");
+        replace(&mut method, "\"\"".to_owned());
+        assert_eq!(method, "");
+        replace(&mut method, "28".to_owned());
+        assert_eq!(method, "28");
+    }
+}
