@@ -122,6 +122,12 @@ async fn what_is_not_there_is_said_with_what_there_is_and_a_page_tells_whether_m
     };
     assert_eq!(report("Portsmouth").await, (404, "no peer is called so; there are: Southampton".to_owned()));
     assert_eq!(report("Nobody").await, report("Portsmouth").await);
+    for (period, status) in [("from=2999-01-01T00:00:00Z", 400), ("from=2026-03-02T00:00:00Z&to=2026-03-01T00:00:00Z", 400), ("from=2026-03-02T00:00:00Z", 200)]
+    {
+        let answer = ask(&hub, &ours, Method::GET, &format!("/pas/peers/Southampton/shadow-report?{period}"), None).await;
+        assert_eq!(answer.status, status, "{}", answer.text);
+        assert!(status == 200 || answer.text.contains("before now"), "{}", answer.text);
+    }
 
     let summary = ask(&hub, &ours, Method::GET, "/pas/summary", None).await;
     let counted: Vec<(&str, i64)> = summary.body["messages"]

@@ -11,14 +11,13 @@ mod scrub;
 use crate::admin_client::Client;
 use crate::cli::table;
 use crate::up;
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::{Args, Subcommand};
 use hearthline_interop::hl7v2::{Charset, batch};
 use hearthline_pas_gateway::peer::Peer;
 use hearthline_pas_gateway::profile::{Profile, ProfileStatus};
 use hearthline_pas_gateway::sheet::spec;
 use hearthline_runtime::config::{Config, Finding};
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -249,7 +248,6 @@ pub async fn command(config: &Config, command: PasCommand, as_json: bool) -> any
             say(answer, text);
         }
         PasCommand::ShadowReport { peer, from, to } => {
-            period(from.as_deref(), to.as_deref(), Timestamp::now())?;
             let query = query(&[("from", from.as_deref()), ("to", to.as_deref())]);
             let answer = client()?.get(&format!("/pas/peers/{}/shadow-report{query}", escaped(&peer))).await?;
             let text = shadow_report(&answer);
@@ -368,19 +366,6 @@ fn status(status: ProfileStatus) -> &'static str {
     }
 }
 
-/// Refuses a period in which nothing can lie. What is no time the process refuses.
-fn period(from: Option<&str>, to: Option<&str>, now: Timestamp) -> anyhow::Result<()> {
-    let time = |text: Option<&str>| text.and_then(|text| text.parse::<Timestamp>().ok());
-    let Some(from) = time(from) else { return Ok(()) };
-    if from >= now {
-        bail!("--from {from} has not come yet: give a time before now, or leave it out for the last seven days");
-    }
-    match time(to) {
-        Some(to) if from >= to => bail!("--from {from} does not lie before --to {to}: give a --to after it, or leave it out for now"),
-        Some(_) | None => Ok(()),
-    }
-}
-
 fn shadow_report(answer: &Value) -> String {
     let word = |name: &str| answer[name].as_str().map_or_else(|| answer[name].to_string(), str::to_owned);
     let mut text = format!(
@@ -452,19 +437,6 @@ mod tests {
         assert_eq!(keys(&both), ["mllp.listener.1.listen"]);
         assert_eq!(keys(&listener("a", "127.0.0.1:2575")), ["mllp.listener.0.listen"]);
         assert_eq!(keys(&(listener("a", "127.0.0.1:0") + &listener("b", "127.0.0.1:0"))), [""; 0]);
-    }
-
-    #[test]
-    fn a_report_of_a_time_in_which_nothing_can_lie_is_refused() {
-        let now: Timestamp = "2026-11-22T12:00:00Z".parse().expect("a time");
-        let said = |from: &str, to: Option<&str>| period(Some(from), to, now).err().map(|refused| refused.to_string()).unwrap_or_default();
-        assert!(said("2026-11-30T00:00:00Z", None).contains("has not come yet"));
-        assert!(said("2026-11-30T00:00:00Z", Some("2026-12-30T00:00:00Z")).contains("has not come yet"));
-        assert!(said("2026-11-20T00:00:00Z", Some("2026-11-19T00:00:00+00:00")).contains("does not lie before --to"));
-        for (from, to) in [("2026-11-20T00:00:00Z", None), ("2026-11-20T00:00:00Z", Some("2026-11-23T00:00:00Z")), ("soon", None)] {
-            assert_eq!(said(from, to), "", "{from} {to:?}");
-        }
-        assert!(period(None, Some("2026-11-01T00:00:00Z"), now).is_ok());
     }
 
     #[test]

@@ -100,6 +100,9 @@ pub(super) async fn shadow_report(
     let peer = state.peer(&caller, &peer)?;
     let until = instant("to", period.to.as_deref())?.unwrap_or_else(now_us);
     let from = instant("from", period.from.as_deref())?.unwrap_or(until - WEEK_US);
+    if from >= until.min(now_us()) {
+        return Err(invalid_field("from", "a time before `to` and before now; without it the seven days before `to`"));
+    }
     Ok(Json(state.gateway.shadow_report(&peer.name, from, until).await?))
 }
 
