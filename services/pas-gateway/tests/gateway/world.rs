@@ -27,6 +27,7 @@ use hearthline_runtime::connect::Backend;
 use prost::Message as _;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -354,11 +355,13 @@ type Between = Box<dyn Fn(Stage) -> BoxFuture<'static, Result<(), StoreError>> +
 pub struct Interrupted {
     inner: Arc<dyn Store>,
     between: Between,
+    /// How many rows it was asked for, and found.
+    pub read: AtomicUsize,
 }
 
 impl Interrupted {
     pub fn new(inner: Arc<dyn Store>, between: impl Fn(Stage) -> BoxFuture<'static, Result<(), StoreError>> + Send + Sync + 'static) -> Self {
-        Interrupted { inner, between: Box::new(between) }
+        Interrupted { inner, between: Box::new(between), read: AtomicUsize::new(0) }
     }
 }
 
@@ -389,7 +392,9 @@ impl Store for Interrupted {
         self.inner.read_all(after, limit).await
     }
     async fn query(&self, sql: &str, args: &[Value]) -> Result<Vec<Row>, StoreError> {
-        self.inner.query(sql, args).await
+        let rows = self.inner.query(sql, args).await?;
+        self.read.fetch_add(1 + rows.len(), Ordering::SeqCst);
+        Ok(rows)
     }
     async fn blob(&self, id: [u8; 16]) -> Result<Option<StoredBlob>, StoreError> {
         self.inner.blob(id).await
