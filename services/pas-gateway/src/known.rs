@@ -25,6 +25,10 @@ pub struct Person {
 }
 
 impl Person {
+    fn of(id: [u8; 16], lived: &HashMap<[u8; 16], Placements>, born: Bytes) -> Self {
+        Person { id: ResidentId::from_bytes(id), lived: lived.get(&id).cloned().unwrap_or_default(), born }
+    }
+
     /// The home that they lived in on the day of an instant, µs.
     pub fn home_at(&self, at_us: i64) -> Option<HomeId> {
         let day = london_date(at_us).ok()?.to_string();
@@ -84,8 +88,7 @@ impl Gateway {
         let lived = identity::placements(store, &distinct(identities.values().map(|identity| identity.id))).await?;
         for (tag, born, owner) in holders {
             if let Some(identity) = identities.get(&owner) {
-                let lived = lived.get(&identity.id).cloned().unwrap_or_default();
-                known.persons.insert(tag, Person { id: ResidentId::from_bytes(identity.id), lived, born });
+                known.persons.insert(tag, Person::of(identity.id, &lived, born));
             }
         }
         for row in claimed(store, VISIT, &visits).await? {
@@ -200,8 +203,7 @@ impl Gateway {
         let lived = identity::placements(store, &distinct(identities.values().map(|identity| identity.id))).await?;
         for (visit, (_, resident)) in residents {
             if let Some(identity) = identities.get(&resident) {
-                let lived = lived.get(&identity.id).cloned().unwrap_or_default();
-                known.expected.insert(visit, Person { id: ResidentId::from_bytes(identity.id), lived, born: Bytes::new() });
+                known.expected.insert(visit, Person::of(identity.id, &lived, Bytes::new()));
             }
         }
         Ok(())

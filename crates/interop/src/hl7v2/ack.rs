@@ -181,8 +181,9 @@ pub struct Acknowledgement<'a> {
 }
 
 /// The ACK for `message`, in its own delimiters: MSH-3/4 and MSH-5/6 swapped, MSH-11, MSH-12 and MSH-18 copied so that
-/// a test is never acknowledged as live (not MSH-18 where it names a wide character set), MSA-2 the control id as it was sent. MSH-9 has as many components as the
-/// version knows: `ACK` to 2.2, `ACK^A01` in 2.3, `ACK^A01^ACK` from 2.3.1. The reply itself is plain ASCII.
+/// a test is never acknowledged as live (not MSH-18 where it names a wide character set), MSA-2 the control id as it was
+/// sent. MSH-9 has as many components as the version knows: `ACK` to 2.2, `ACK^A01` in 2.3, `ACK^A01^ACK` from 2.3.1. The
+/// reply itself is plain ASCII.
 pub fn acknowledge(message: &Message<'_>, reply: &Acknowledgement<'_>) -> Vec<u8> {
     let raw = |number: usize| message.field("MSH", number).value().text().unwrap_or_default();
     let separators = message.separators();
